@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# One Makefile for everything. No list of files: sources are found where they belong.
+#
+#   make            the programs, in bin/
+#   make run        the small internet, a client connected through three hops (ONCE=1: end after it)
+#   make test       everything that CI runs
+#   make check      unit tests, simulations, fuzz corpora (quick, no root)
+#   make deps       install what is missing (Debian packages, npm packages)
+#   FLAVOR=rel|asan|tsan   CC=gcc|clang
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+FLAVOR ?= rel
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PY := /usr/bin/python3
+SERVICES := tunnel discovery router ledger gateway
+
+ifeq ($(FLAVOR)-$(CC),rel-gcc)
+B := build/rel
+BIN := bin
+else
+B := build/$(FLAVOR)-$(CC)
+BIN := $(B)/bin
+endif
+GEN := build/gen
+
+WARN := -Wall -Wextra -Wshadow -Wcast-qual -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wformat=2 -Wundef -Wunused-result -Werror
+PKGS := libsodium libzmq hiredis libwebsockets sqlite3 libsecp256k1 nettle libnftables libmnl libcap \
+	libseccomp inih libmaxminddb jansson
+CFLAGS_rel := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_rel := -Wl,-z,relro,-z,now
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+CPPFLAGS := -D_GNU_SOURCE -I. -I$(GEN)
+ALLCFLAGS = -std=gnu11 $(WARN) -fPIE $(CFLAGS_$(FLAVOR)) $(CFLAGS)
+ALLLDFLAGS = -pie $(LDFLAGS_$(FLAVOR)) $(LDFLAGS)
+
+all: programs ui
+
+# ---- messages ----------------------------------------------------------------------------------
+PROTOS := $(wildcard proto/*.proto)
+PBC := $(PROTOS:proto/%.proto=$(GEN)/proto/%.pb.c)
+PBH := $(PBC:.c=.h)
+
+$(GEN)/proto/%.pb.c $(GEN)/proto/%.pb.h &: proto/%.proto $(wildcard proto/*.options) $(PROTOS)
+	@mkdir -p $(@D)
+	@cd proto && $(PY) /usr/bin/nanopb_generator.py -q -L '#include "proto/%s"' -D ../$(GEN)/proto -I . $*.proto
+	@! grep -n 'pb_callback_t' $(GEN)/proto/$*.pb.h || { echo "$*: a field lacks its bound in $*.options" >&2; rm -f $(GEN)/proto/$*.pb.[ch]; false; }
+
+# ---- libraries: pure, pb, sys; one core library per service ---------------------------------------
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+PURE_OBJS := $(call obj,$(wildcard lib/*.c))
+SYS_OBJS := $(call obj,$(wildcard lib/sys/*.c))
+PB_OBJS := $(patsubst $(GEN)/%.c,$(B)/gen/%.o,$(PBC))
+
+$(B)/gen/%.o: $(GEN)/%.c | $(PBH)
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(filter-out -Wcast-qual -Wundef,$(ALLCFLAGS)) -MMD -c $< -o $@
+
+$(B)/%.o: %.c | $(PBH)
+	@mkdir -p $(@D)
+	@echo "  cc  $<"
+	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) $(CFLAGS-$(<D)) $(CFLAGS-$<) -MMD -c $< -o $@
+
+$(B)/libpure.a: $(PURE_OBJS)
+$(B)/libsys.a: $(SYS_OBJS)
+$(B)/libpb.a: $(PB_OBJS)
+define service_lib
+$(B)/lib$(1)-core.a: $(call obj,$(wildcard services/$(1)/core/*.c))
+endef
+$(foreach s,$(SERVICES),$(eval $(call service_lib,$(s))))
+$(B)/%.a:
+	@rm -f $@ && ar rcs $@ $^
+
+# ---- programs ----------------------------------------------------------------------------------
+# A service's module.mk may set LIBS-<service> (libraries) and SRCS-<service>-extra.
+LIBS-common := -lzmq -lsodium -lprotobuf-nanopb -lcap -lseccomp -linih -lm
+LIBS-pure := -lsodium -lprotobuf-nanopb -lm
+-include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk) $(wildcard tests/module.mk)
+
+define service_prog
+$(BIN)/mvpn-$(1): $(call obj,$(filter-out services/$(1)/ctl.c,$(wildcard services/$(1)/*.c))) $(B)/lib$(1)-core.a $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
+	@mkdir -p $$(@D); echo "  ld  $$@"
+	@$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS-$(1)) $$(LIBS-common) -o $$@
+$(BIN)/$(1)ctl: $(B)/services/$(1)/ctl.o $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
+	@mkdir -p $$(@D); echo "  ld  $$@"
+	@$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS-common) -o $$@
+endef
+$(foreach s,$(SERVICES),$(eval $(call service_prog,$(s))))
+PROGRAMS += $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/main.c),$(BIN)/mvpn-$(s)) $(if $(wildcard services/$(s)/ctl.c),$(BIN)/$(s)ctl))
+
+# tools/<name>.c is one program bin/<name>
+TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
+define tool_prog
+$(BIN)/$(1): $(B)/tools/$(1).o $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
+	@mkdir -p $$(@D); echo "  ld  $$@"
+	@$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS-tool-$(1)) $$(LIBS-common) -o $$@
+endef
+$(foreach t,$(TOOLS),$(eval $(call tool_prog,$(t))))
+PROGRAMS += $(TOOLS:%=$(BIN)/%)
+
+programs: $(PROGRAMS)
+
+# ---- quick tests -------------------------------------------------------------------------------
+# tests/unit/<service>_<noun>.c links that service's core and the pure library only;
+# tests/unit/lib_<noun>.c the pure library only. tests/sim/ the same. tests/fuzz/<service>_<what>.c
+# defines LLVMFuzzerTestOneInput; its corpus is tests/fuzz/corpus/<service>_<what>/.
+unit_service = $(firstword $(subst _, ,$(basename $(notdir $(1)))))
+CORE_ALL := $(SERVICES:%=$(B)/lib%-core.a)
+UNITS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c) $(wildcard tests/sim/*.c))
+FUZZERS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/*.c))
+LIBS-tunnel-core ?=
+LIBS-ledger-core ?=
+LIBS-cores := $(foreach s,$(SERVICES),$(LIBS-$(s)-core))
+
+$(UNITS): $(B)/tests/%: $(B)/tests/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
+	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -lcmocka -o $@
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
+	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
+$(B)/tests/fuzz_replay.o: tests/fuzz_replay.c
+
+check: $(UNITS) $(FUZZERS)
+	@$(PY) tests/run_quick.py --units $(UNITS) --fuzzers $(FUZZERS)
+
+# ---- the rest ----------------------------------------------------------------------------------
+clean:
+	rm -rf build bin
+
+.PHONY: all programs ui check clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
