@@ -39,7 +39,8 @@ CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 LDFLAGS_rel := -Wl,-z,relro,-z,now
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
-CPPFLAGS := -D_GNU_SOURCE -I. -I$(GEN)
+VERSION := 0.1.0
+CPPFLAGS := -D_GNU_SOURCE -DMVPN_VERSION=\"$(VERSION)\" -I. -I$(GEN)
 ALLCFLAGS = -std=gnu11 $(WARN) -fPIE $(CFLAGS_$(FLAVOR)) $(CFLAGS)
 ALLLDFLAGS = -pie $(LDFLAGS_$(FLAVOR)) $(LDFLAGS)
 
@@ -52,7 +53,7 @@ PBH := $(PBC:.c=.h)
 
 $(GEN)/proto/%.pb.c $(GEN)/proto/%.pb.h &: proto/%.proto $(wildcard proto/*.options) $(PROTOS)
 	@mkdir -p $(@D)
-	@cd proto && $(PY) /usr/bin/nanopb_generator.py -q -L '#include "proto/%s"' -D ../$(GEN)/proto -I . $*.proto
+	@cd proto && $(PY) /usr/bin/nanopb_generator.py -q -Q '#include "proto/%s"' -D ../$(GEN)/proto -I . $*.proto
 	@! grep -n 'pb_callback_t' $(GEN)/proto/$*.pb.h || { echo "$*: a field lacks its bound in $*.options" >&2; rm -f $(GEN)/proto/$*.pb.[ch]; false; }
 
 # ---- libraries: pure, pb, sys; one core library per service ---------------------------------------
@@ -82,8 +83,8 @@ $(B)/%.a:
 
 # ---- programs ----------------------------------------------------------------------------------
 # A service's module.mk may set LIBS-<service> (libraries) and SRCS-<service>-extra.
-LIBS-common := -lzmq -lsodium -lprotobuf-nanopb -lcap -lseccomp -linih -lm
-LIBS-pure := -lsodium -lprotobuf-nanopb -lm
+LIBS-common := -lzmq -lsodium -lprotobuf-nanopb -lcap -lseccomp -linih -ljansson -lm
+LIBS-pure := -lsodium -lprotobuf-nanopb -linih -lm
 -include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk) $(wildcard tests/module.mk)
 
 define service_prog

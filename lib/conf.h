@@ -11,6 +11,8 @@
 
 enum conf_type {
 	CONF_TEXT,   /* char[size] */
+	CONF_LIST,   /* char[size], words joined by commas; given again or continued on an
+		      * indented line it grows (a line of node.ini holds at most 199 characters) */
 	CONF_U64,    /* uint64_t, min..max */
 	CONF_BOOL,   /* bool: yes/no/on/off/true/false */
 	CONF_ENDPOINT, /* struct net_endpoint */
@@ -24,7 +26,7 @@ struct conf_key {
 	const char *key;
 	enum conf_type type;
 	size_t offset;	   /* in the caller's struct */
-	size_t size;	   /* CONF_TEXT, CONF_HEX: bytes of the field */
+	size_t size;	   /* CONF_TEXT, CONF_LIST, CONF_HEX: bytes of the field */
 	const char *def;   /* default as text; NULL: the field stays as it is */
 	uint64_t min, max; /* CONF_U64 */
 	const char *help;  /* one line, for the example file and errors */

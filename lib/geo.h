@@ -10,9 +10,12 @@ struct geo_row {
 	struct net_prefix prefix;
 	char country[3];
 	uint32_t asn;
+	uint32_t parent; /* row of the prefix around this one, set by geo_sort */
 };
 
-/* Sorted by family, address, length; see geo_sort. */
+#define GEO_NO_PARENT UINT32_MAX
+
+/* Sorted by family, address, length; see geo_sort. At most GEO_NO_PARENT rows. */
 struct geo {
 	struct geo_row *rows;
 	size_t n_rows;

@@ -38,7 +38,7 @@ void ctl_hex(struct ctl_out *o, const char *key, const uint8_t *p, size_t len);
 enum err ctl_fail(struct ctl_out *o, enum err e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* argv[0] is the verb's first word. Rows go to o; the result becomes the tool's exit code. */
+/* argv[0] is the verb's last word, its arguments follow. Rows go to o; the result becomes the tool's exit code. */
 typedef enum err ctl_run_fn(void *state, int argc, char *const *argv, struct ctl_out *o);
 
 struct ctl_verb {

@@ -35,7 +35,7 @@ struct service_spec {
 	size_t n_verbs;
 	/* Opens what the service needs; conf lives as long as the service. */
 	enum err (*init)(struct service *s, const void *conf, void **ret_state);
-	/* Drops privileges after init; NULL: service_confine_default. */
+	/* Drops privileges after init; NULL: confine(CONFINE_DEFAULT). */
 	enum err (*confine)(struct service *s, void *state);
 	void (*tick)(void *state, mono_t now);
 	mono_t (*deadline)(void *state);
