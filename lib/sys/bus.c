@@ -32,11 +32,13 @@ struct link_out {
 	void *monitor; /* PAIR, connection events */
 	bool up;       /* Hello was sent on the present connection */
 	bool fresh;    /* connected, Hello not yet sent */
+	bool told;     /* on_link was called for this connection */
 };
 
 struct link_in {
 	void *sock; /* PULL */
 	uint64_t instance;
+	bool greeted; /* Hello came since our own link to it came up or went */
 	bool refused;
 };
 
@@ -249,9 +251,9 @@ const struct bus_counters *bus_counters(const struct bus *b)
 /* ---- links ---- */
 
 /* Hello is the same field of every XIn, so it is encoded without knowing which. */
-static enum err hello_send(struct bus *b, enum role to)
+static enum err hello_send(struct bus *b, enum role to, bool answer)
 {
-	mvpn_Hello hello = {.instance = b->instance, .version = BUS_VERSION};
+	mvpn_Hello hello = {.instance = b->instance, .version = BUS_VERSION, .answer = answer};
 	uint8_t buf[64];
 	pb_ostream_t s = pb_ostream_from_buffer(buf, sizeof(buf));
 
@@ -272,8 +274,10 @@ static void monitor_read(struct bus *b, enum role to)
 
 		memcpy(&number, event, sizeof(number));
 		zmq_recv(l->monitor, NULL, 0, ZMQ_DONTWAIT);
-		l->up = false;
+		l->up = l->told = false;
 		l->fresh = number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+		if (!l->fresh)
+			b->in[to].greeted = false;
 	}
 }
 
@@ -281,10 +285,21 @@ static void link_greet(struct bus *b, enum role to)
 {
 	struct link_out *l = &b->out[to];
 
-	if (hello_send(b, to) != OK)
+	if (hello_send(b, to, false) != OK)
 		return; /* the pipe is not attached yet: next turn */
 	l->fresh = false;
 	l->up = true;
+}
+
+/* A snapshot may hold requests, so it waits until the other side can answer: until its Hello has
+ * come, where it may speak to us at all. */
+static void link_tell(struct bus *b, enum role to)
+{
+	struct link_out *l = &b->out[to];
+
+	if (!l->up || l->told || (bus_pair_allowed(b->self, to) && !b->in[to].greeted))
+		return;
+	l->told = true;
 	if (b->inbox->on_link != NULL)
 		b->inbox->on_link(b->state, to);
 }
@@ -298,6 +313,7 @@ static void hello_take(struct bus *b, enum role from, const mvpn_Hello *h)
 
 	in->refused = h->version != BUS_VERSION;
 	in->instance = h->instance;
+	in->greeted = !in->refused;
 	if (in->refused) {
 		b->counters.version_refused++;
 		log_error("%s speaks bus version %u, this is %d: install both from one build",
@@ -306,6 +322,9 @@ static void hello_take(struct bus *b, enum role from, const mvpn_Hello *h)
 	}
 	if (b->inbox->on_hello != NULL)
 		b->inbox->on_hello(b->state, from, restarted);
+	/* Its link came up anew while ours stayed: it waits for a word from us. */
+	if (!h->answer && b->out[from].up && hello_send(b, from, true) != OK)
+		log_debug("no room to answer the Hello of %s", role_name(from));
 }
 
 static void message_take(struct bus *b, enum role from, const uint8_t *data, size_t len)
@@ -415,6 +434,8 @@ bool bus_turn(struct bus *b, mono_t now)
 		}
 		if (b->in[r].sock != NULL)
 			more |= inbox_drain(b, r);
+		if (b->out[r].sock != NULL)
+			link_tell(b, r);
 	}
 	return more;
 }

@@ -4,7 +4,8 @@
  * The role of a sender is known from the socket a message came by, never from the message; a pair
  * that is missing from the table (bus_pair_allowed) has no socket. Order per pair is kept. A message
  * is only queued to a link that is up. When a link comes up (either side started or restarted) the
- * bus sends Hello on it, then calls on_link: send the snapshot that you owe that role. Sent
+ * bus sends Hello on it; once the other side can answer it calls on_link: send the snapshot that you
+ * owe that role. Sent
  * messages may be lost only together with the process they were sent to; after that on_link runs
  * again. Requests that want an answer set id and deadline_ms, keep their own timer and treat silence
  * as ERR_TIMEOUT. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -37,7 +38,7 @@ struct service {
 	void *conf, *state;
 	struct bus *bus;
 	struct ctl_server *ctl;
-	int signal_fd;
+	int signal_fd, lock_fd;
 	mono_t now;
 	bool stopping;
 	struct fd_entry fds[FDS_MAX];
@@ -294,10 +295,29 @@ static enum err process_prepare(struct service *s)
 	return s->signal_fd < 0 || sodium_init() < 0 ? ERR_IO : OK;
 }
 
+/* One process of a service per folder: a second one would take over the first one's sockets. */
+static enum err lock_take(struct service *s)
+{
+	char path[700];
+
+	if (mkdir(s->run_dir, 0700) != 0 && errno != EEXIST) {
+		log_error("run/: %s", strerror(errno));
+		return ERR_IO;
+	}
+	snprintf(path, sizeof(path), "%s/%s.lock", s->run_dir, role_name(s->spec->role));
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd >= 0 && flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return OK;
+	log_error("run/%s.lock: %s", role_name(s->spec->role),
+		s->lock_fd >= 0 ? "this service already runs in this folder" : strerror(errno));
+	return ERR_UNAVAILABLE;
+}
+
 static enum err open_all(struct service *s)
 {
 	const struct service_spec *spec = s->spec;
 
+	TRY(lock_take(s));
 	TRY(state_dir_make(s));
 	s->now = mono_now();
 	TRY(spec->init(s, s->conf, &s->state));
@@ -305,8 +325,8 @@ static enum err open_all(struct service *s)
 	if (e == OK)
 		e = ctl_open(&s->ctl, spec->role, s->run_dir, spec->verbs, spec->n_verbs, s->state);
 	if (e != OK) {
-		log_error("run/: the bus cannot be opened: %s (a path over 107 characters, or another "
-			  "process of this service in the same folder?)",
+		log_error("run/: the bus cannot be opened: %s (socket paths hold at most 107 characters: "
+			  "is --dir too long?)",
 			e == ERR_IO ? strerror(errno) : err_str(e));
 		return e;
 	}
