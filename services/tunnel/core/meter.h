@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Counting what a session uses, against its credit, and sharing a rate.
+ *
+ * [P-60] Counted are authenticated payload bytes, both directions: the inner WireGuard message of a
+ * relay frame without its 4-byte header, and IP packets. Keepalives, control frames and handshakes
+ * of the session itself are not counted. Relay and client count alike.
+ * [P-61] Up is what the client sends. Numbers are cumulative per session and never go back.
+ * [P-62] A relay forwards while used < credit; what passes last may overshoot by one batch. Credit is
+ * cumulative: a grant below what is held changes nothing.
+ * [P-63] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is left, and when it
+ * is used up, at most once a second.
+ *
+ * struct meter lives in the session's record. Per batch: meter_may, then meter_count, then meter_due.
+ * Pure; inline where it is hot. */
+#ifndef TUNNEL_METER_H
+#define TUNNEL_METER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/units.h"
+
+#define METER_REPORT_MIN (64u << 10)	 /* bytes: not more often than this */
+#define METER_REPORT_MAX (4u << 20)	 /* bytes: at least this often */
+#define METER_REPORT_EVERY DUR_S(1)	 /* if anything was used */
+#define METER_NOTICE_MIN (256u << 10)	 /* bytes left */
+#define METER_NOTICE_EVERY DUR_S(1)
+
+struct meter {
+	uint64_t up_bytes, down_bytes;
+	uint64_t credit_bytes; /* cumulative */
+	uint64_t low_bytes;    /* used at which to warn */
+	uint64_t report_bytes; /* used at which to report */
+	uint64_t reported_bytes;
+	mono_t reported_at, noticed_at;
+	bool priced; /* false: everything is free */
+};
+
+enum meter_due {
+	METER_REPORT = 1, /* tell the ledger: SessionUsage */
+	METER_NOTICE = 2  /* tell the client: Notice(PAYMENT, credit, used) */
+};
+
+/* free_bytes: allowance before the first ticket. On the paying side: priced as in the descriptor,
+ * credit follows Notice and Paid by meter_grant; it does not stop us from sending. */
+void meter_init(struct meter *m, mono_t now, uint64_t free_bytes, bool priced);
+/* [P-62] */
+void meter_grant(struct meter *m, uint64_t credit_bytes);
+
+static inline uint64_t meter_used(const struct meter *m)
+{
+	return m->up_bytes + m->down_bytes;
+}
+
+/* May the next batch pass? */
+static inline bool meter_may(const struct meter *m)
+{
+	return !m->priced || m->up_bytes + m->down_bytes < m->credit_bytes;
+}
+
+static inline void meter_count(struct meter *m, uint64_t up_bytes, uint64_t down_bytes)
+{
+	m->up_bytes += up_bytes;
+	m->down_bytes += down_bytes;
+}
+
+/* What is due now, enum meter_due bits, as if done: call once per batch and once a second. */
+unsigned int meter_due(struct meter *m, mono_t now);
+
+/* Token bucket for a shared rate (share_rate_Bps divided by the number of workers). */
+struct bucket {
+	uint64_t rate_Bps; /* 0: no limit */
+	uint64_t burst_bytes;
+	uint64_t tokens;
+	uint64_t rest; /* fraction of a token, in 1/1e9 */
+	mono_t at;
+};
+
+/* burst_bytes 0: 50 ms of the rate, at least one 64 KiB super-packet. */
+void bucket_init(struct bucket *b, mono_t now, uint64_t rate_Bps, uint64_t burst_bytes);
+/* Takes n tokens if there are any at all (a batch larger than what is left goes into debt up to one
+ * batch); false: drop. */
+bool bucket_take(struct bucket *b, mono_t now, uint64_t n_bytes);
+
+#endif
