@@ -98,10 +98,10 @@ endef
 $(foreach s,$(SERVICES),$(eval $(call service_prog,$(s))))
 PROGRAMS += $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/main.c),$(BIN)/mvpn-$(s)) $(if $(wildcard services/$(s)/ctl.c),$(BIN)/$(s)ctl))
 
-# tools/<name>.c is one program bin/<name>
-TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
+# tools/<name>/*.c is one program bin/<name>
+TOOLS := $(sort $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))))
 define tool_prog
-$(BIN)/$(1): $(B)/tools/$(1).o $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
+$(BIN)/$(1): $(call obj,$(wildcard tools/$(1)/*.c)) $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
 	@mkdir -p $$(@D); echo "  ld  $$@"
 	@$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS-tool-$(1)) $$(LIBS-common) -o $$@
 endef
