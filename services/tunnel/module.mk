@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+LIBS-tunnel-core := -lIPSec_MB -lcrypto -lb2 -lsodium
