@@ -128,13 +128,58 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(CORE_ALL) $(B)
 	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
 $(B)/tests/fuzz_replay.o: tests/fuzz_replay.c
 
+# The same targets with clang's engine (tools/fuzz.sh).
+LIBFUZZERS := $(patsubst tests/fuzz/%.c,$(B)/tests/libfuzzer/%,$(wildcard tests/fuzz/*.c))
+$(LIBFUZZERS): $(B)/tests/libfuzzer/%: $(B)/tests/fuzz/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
+	@mkdir -p $(@D)
+	@$(CC) $(ALLLDFLAGS) -fsanitize=fuzzer $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
+fuzz-targets: $(LIBFUZZERS)
+
 check: $(UNITS) $(FUZZERS)
 	@$(PY) tests/run_quick.py --units $(UNITS) --fuzzers $(FUZZERS)
 
-# ---- the rest ----------------------------------------------------------------------------------
+# ---- run and test ------------------------------------------------------------------------------
+deps:
+	@tools/deps.sh
+
+# The small internet with a client connected through three hops; ONCE=1 ends after the page came.
+run: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@bin/lab run $(if $(ONCE),--once) $(LAB_ARGS)
+
+# Everything; each stage adds its counts to build/tally.
+test: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tests/run_all.sh
+
+PYTEST := $(PY) -m pytest -q -p no:cacheprovider
+integration: all
+	@$(PYTEST) tests/integration tests/interop
+e2e: all
+	@$(PYTEST) tests/e2e
+
+# ---- checks of the code ------------------------------------------------------------------------
+OUR_C := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
+
+lint:
+	@tools/lint.sh
+
+# The cores and the pure library call nothing but themselves and what tools/pure.allow names.
+pure: $(CORE_ALL) $(B)/libpure.a
+	@tools/pure.sh $(CORE_ALL) $(B)/libpure.a
+
+# Numbered MUSTs of docs/protocol.md that lack code or a test.
+trace:
+	@tools/trace.sh
+
+# Coverage-guided fuzzing, FUZZ_SECONDS for each target (clang).
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
 clean:
 	rm -rf build bin
 
-.PHONY: all programs ui check clean
+.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz bench
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

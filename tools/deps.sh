@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Installs what is missing to build, run and test on Debian 12. Does nothing when nothing is missing.
+# A package list or database that another process holds is waited for.
+set -euo pipefail
+
+build=(gcc make pkg-config libc6-dev git ca-certificates
+	libzmq3-dev nanopb libnanopb-dev protobuf-compiler python3 python3-protobuf
+	libsodium-dev libb2-dev libipsec-mb-dev libssl-dev libhiredis-dev libwebsockets-dev
+	libsqlite3-dev libsecp256k1-dev nettle-dev libnftables-dev libmnl-dev libcap-dev libseccomp-dev
+	libinih-dev libmaxminddb-dev libjansson-dev libcurl4-openssl-dev)
+run=(redis-server nftables iproute2 iputils-ping runit util-linux procps dnsmasq-base socat curl)
+test=(libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck valgrind
+	python3-pytest python3-zmq python3-nacl python3-cryptography
+	wireguard-go wireguard-tools iperf3 tcpdump chromium fonts-dejavu-core openssl)
+
+have() {
+	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+}
+
+missing=()
+for p in "${build[@]}" "${run[@]}" "${test[@]}"; do
+	have "$p" || missing+=("$p")
+done
+# Any Node.js of version 20 or later serves; Debian's own is older.
+node_major() { node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/'; }
+if ! command -v npm >/dev/null; then
+	missing+=(nodejs npm)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+	sudo=
+	if [ "$(id -u)" -ne 0 ]; then
+		command -v sudo >/dev/null || {
+			echo "deps: missing: ${missing[*]}" >&2
+			echo "deps: install them as root: apt-get install ${missing[*]}" >&2
+			exit 1
+		}
+		sudo=sudo
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	echo "deps: installing ${missing[*]}"
+	for try in $(seq 1 20); do
+		if $sudo apt-get -qq update -o DPkg::Lock::Timeout=120 >/dev/null 2>&1 &&
+			$sudo apt-get -qq install -y --no-install-recommends -o DPkg::Lock::Timeout=120 \
+				"${missing[@]}" >/tmp/mvpn-deps.$$ 2>&1; then
+			rm -f /tmp/mvpn-deps.$$
+			missing=()
+			break
+		fi
+		echo "deps: try $try failed (package lists locked, or no network?); again in 5 s" >&2
+		sleep 5
+	done
+	if [ ${#missing[@]} -gt 0 ]; then
+		tail -20 /tmp/mvpn-deps.$$ >&2 || true
+		echo "deps: could not install: ${missing[*]}" >&2
+		exit 1
+	fi
+fi
