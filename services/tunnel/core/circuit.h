@@ -12,7 +12,7 @@
  * [P-11] Only type 1 opens a new index. A pair (endpoint, index) that belongs to another leg is not
  * taken over: the initiation is dropped and counted.
  * [P-12] A learned index expires REJECT_AFTER_TIME (180 s) after the last type 1 or first type 2 that
- * named it; a leg holds at most 8, the oldest gives way.
+ * named it; a leg holds at most 8, the oldest unanswered gives way.
  * [P-13] What returns is demultiplexed by (source endpoint, receiver index) alone; no match: dropped.
  * Type 1 from a next hop has no receiver index and is dropped.
  * [P-14] Types 2, 3 and 4 go forward only after the next hop has answered an initiation of this leg (type 2):
@@ -41,6 +41,7 @@
 #include "lib/units.h"
 #include "frame.h"
 #include "table.h"
+#include "tokens.h"
 
 #define CIRCUIT_LEGS_PER_SESSION 8 /* two paths while changing, fan-out of a few; a list is walked */
 #define CIRCUIT_INDICES_PER_LEG 8  /* current, previous, next key pair and retries of one handshake */
@@ -52,7 +53,7 @@
 
 struct circuit_conf {
 	uint32_t sessions_max;
-	uint32_t legs_max;    /* indices_max is legs_max * 4, at least 8 */
+	uint32_t legs_max;    /* about 600 bytes each, with room for their indices */
 	bool have_ip4;	      /* this node can send to IPv4 next hops */
 	bool have_ip6;
 	uint8_t self_wg_pk[32];
@@ -67,9 +68,8 @@ struct circuit_leg {
 	uint32_t index;	    /* first of its learned indices */
 	uint16_t slot;
 	uint8_t n_indices;
-	uint8_t initiations; /* tokens left */
 	bool answered;	    /* by the next hop, ever */
-	mono_t initiations_at;
+	struct tokens initiations;
 	mono_t valid_until; /* of the descriptor */
 	mono_t answered_at;
 	mono_t used_at;
@@ -87,7 +87,7 @@ struct circuit_counters {
 	uint64_t too_many_initiations; /* [P-14] */
 	uint64_t expired;	       /* [P-16] */
 	uint64_t legs_opened, legs_closed, legs_refused;
-	uint64_t indices_evicted;      /* a leg at its bound, or the table full */
+	uint64_t indices_evicted;      /* a leg at its bound */
 };
 
 struct circuit {

@@ -35,8 +35,11 @@
 #include "proto/overlay.pb.h"
 #include "frame.h"
 #include "table.h"
+#include "tokens.h"
 
 #define CONTROL_FRAME_MAX (FRAME_HEADER_SIZE + overlay_Control_size)
+#define CONTROL_PAYLOAD_MAX 1100 /* of ToService, overlay.options */
+#define CONTROL_PADDING_MAX 1280 /* of Echo */
 #define CONTROL_WINDOW 8
 #define CONTROL_RETRY_FIRST DUR_MS(300)
 #define CONTROL_RETRY_MIN DUR_MS(200)
@@ -136,15 +139,15 @@ struct control_counters {
 	uint64_t malformed;    /* [P-30] */
 	uint64_t over_budget;  /* [P-35] */
 	uint64_t not_expected; /* an answer in a session where we ask nothing */
-	uint64_t evicted;
+	uint64_t evicted;      /* answers forgotten early, for want of room */
 };
 
 struct control_responder {
 	struct table answers;
 	struct control_memory *memory;
+	uint8_t *payloads; /* CONTROL_PAYLOAD_MAX by place: the answers */
 	struct control_budget *budget; /* by session */
 	uint32_t sessions_max;
-	uint64_t tick_hand;
 	struct control_counters n;
 	overlay_Control in, out; /* scratch: too large for the stack of a worker's deep call */
 	uint8_t frame[CONTROL_FRAME_MAX];
@@ -159,7 +162,7 @@ void control_responder_init(struct control_responder *r, const struct control_re
 void control_on_frame(struct control_responder *r, struct control_requester *q, mono_t now,
 	uint32_t session, const uint8_t *frame, size_t len, const struct control_sink *sink);
 /* The service's answer to sink->to_service(session, request). ERR_NOT_FOUND if it came too late or
- * twice, ERR_TOO_LARGE. service: who answers. */
+ * twice, ERR_TOO_LARGE. */
 NODISCARD enum err control_answer_service(struct control_responder *r, mono_t now, uint32_t session,
 	uint32_t request, const uint8_t *payload, size_t len, const struct control_sink *sink);
 /* Sends an unasked Notice. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the plaintext of a transport message is, and what a WireGuard message is, by first bytes.
+/* What the plaintext of a transport message is, by its first bytes.
  *
  * [P-1] The first nibble of the plaintext tells: empty keepalive, 4 or 6 an IP packet, 1 a relay
  * frame, 2 a control frame; anything else is dropped and counted.
@@ -8,7 +8,8 @@
  * [P-3] Control frame: 0x20, zero, length LE16, `length` bytes of overlay.Control; what follows is
  * padding and ignored, so control frames may be padded to 16 like IP packets.
  * [P-4] Only well-formed WireGuard messages are relayed, in both directions: type 1 of 148 bytes,
- * type 2 of 92, type 3 of 64, type 4 of at least 32, the three reserved bytes zero.
+ * type 2 of 92, type 3 of 64, type 4 of at least 32, the three reserved bytes zero
+ * (wg_message_type).
  * Differs from overlay.md: the control header has a length, because a padded protobuf message would
  * not decode. Pure, header only. Source: docs/protocol.md. */
 #ifndef TUNNEL_FRAME_H
@@ -67,38 +68,6 @@ static inline bool frame_relay_get(const uint8_t *plain, size_t len, uint16_t *r
 	*ret_msg = plain + FRAME_HEADER_SIZE;
 	*ret_len = len - FRAME_HEADER_SIZE;
 	return true;
-}
-
-/* WireGuard message types, with the sizes that relays insist on. */
-enum frame_wg {
-	FRAME_WG_BAD = 0,
-	FRAME_WG_INITIATION = 1, /* sender index at 4 */
-	FRAME_WG_RESPONSE = 2,	 /* sender index at 4, receiver index at 8 */
-	FRAME_WG_COOKIE = 3,	 /* receiver index at 4 */
-	FRAME_WG_DATA = 4	 /* receiver index at 4, counter at 8 */
-};
-
-#define FRAME_WG_INITIATION_SIZE 148
-#define FRAME_WG_RESPONSE_SIZE 92
-#define FRAME_WG_COOKIE_SIZE 64
-#define FRAME_WG_DATA_MIN 32
-
-/* [P-4] */
-static inline enum frame_wg frame_wg_type(const uint8_t *msg, size_t len)
-{
-	if (len < FRAME_WG_DATA_MIN)
-		return FRAME_WG_BAD;
-	switch (le32_get(msg)) {
-	case FRAME_WG_DATA:
-		return FRAME_WG_DATA;
-	case FRAME_WG_INITIATION:
-		return len == FRAME_WG_INITIATION_SIZE ? FRAME_WG_INITIATION : FRAME_WG_BAD;
-	case FRAME_WG_RESPONSE:
-		return len == FRAME_WG_RESPONSE_SIZE ? FRAME_WG_RESPONSE : FRAME_WG_BAD;
-	case FRAME_WG_COOKIE:
-		return len == FRAME_WG_COOKIE_SIZE ? FRAME_WG_COOKIE : FRAME_WG_BAD;
-	}
-	return FRAME_WG_BAD;
 }
 
 #endif

@@ -71,8 +71,7 @@ unsigned int meter_due(struct meter *m, mono_t now);
 struct bucket {
 	uint64_t rate_Bps; /* 0: no limit */
 	uint64_t burst_bytes;
-	uint64_t tokens;
-	uint64_t rest; /* fraction of a token, in 1/1e9 */
+	int64_t tokens; /* bytes; below 0: in debt */
 	mono_t at;
 };
 
