@@ -139,7 +139,7 @@ void firewall_exit_down(const char *tun)
 {
 	char text[160];
 
-	snprintf(text, sizeof(text), "table inet mvpn_%.60s {}\ndelete table inet mvpn_%.60s\n", tun, tun);
+	snprintf(text, sizeof(text), "table inet mvpn_%.15s {}\ndelete table inet mvpn_%.15s\n", tun, tun);
 	if (script_run(text) != OK)
 		log_warn("the firewall table of the exit could not be removed");
 }
