@@ -20,9 +20,7 @@
 
 struct ctl_server {
 	void *zmq, *sock;
-	const struct ctl_verb *verbs;
-	size_t n_verbs;
-	void *state;
+	struct ctl_verbs sets[2]; /* the service's, the frame's */
 };
 
 struct ctl_out {
@@ -33,7 +31,7 @@ struct ctl_out {
 };
 
 enum err ctl_open(struct ctl_server **ret_c, enum role self, const char *run_dir,
-	const struct ctl_verb *verbs, size_t n_verbs, void *state)
+	const struct ctl_verbs *own, const struct ctl_verbs *common)
 {
 	struct ctl_server *c = calloc(1, sizeof(*c));
 	char address[160];
@@ -41,9 +39,8 @@ enum err ctl_open(struct ctl_server **ret_c, enum role self, const char *run_dir
 
 	if (c == NULL)
 		return ERR_FULL;
-	c->verbs = verbs;
-	c->n_verbs = n_verbs;
-	c->state = state;
+	c->sets[0] = *own;
+	c->sets[1] = *common;
 	c->zmq = zmq_ctx_new();
 	c->sock = c->zmq == NULL ? NULL : zmq_socket(c->zmq, ZMQ_ROUTER);
 	snprintf(address, sizeof(address), "ipc://%s/%s.ctl", run_dir, role_name(self));
@@ -192,21 +189,27 @@ static int verb_match(const char *verb, int argc, char *const *argv)
 static enum err verb_run(struct ctl_server *c, int argc, char *const *argv, struct ctl_out *o)
 {
 	const struct ctl_verb *best = NULL;
+	void *state = NULL;
 	int best_n = 0;
 
-	for (size_t i = 0; i < c->n_verbs; i++) {
-		int n = verb_match(c->verbs[i].verb, argc, argv);
+	for (size_t k = 0; k < 2; k++) {
+		const struct ctl_verbs *set = &c->sets[k];
 
-		if (n > best_n) {
+		for (size_t i = 0; i < set->n_verbs; i++) {
+			int n = verb_match(set->verbs[i].verb, argc, argv);
+
+			if (n <= best_n)
+				continue;
 			best_n = n;
-			best = &c->verbs[i];
+			best = &set->verbs[i];
+			state = set->state;
 		}
 	}
 	if (best == NULL)
 		return ctl_fail(o, ERR_INVALID, "no such command: %.60s; see --help",
 			argc > 0 ? argv[0] : "(none)");
 	/* argv[0] stays the last word of the verb, arguments follow. */
-	return best->run(c->state, argc - best_n + 1, argv + best_n - 1, o);
+	return best->run(state, argc - best_n + 1, argv + best_n - 1, o);
 }
 
 static void request_take(struct ctl_server *c, zmq_msg_t *to, const void *data, size_t len)

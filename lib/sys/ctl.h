@@ -46,9 +46,17 @@ struct ctl_verb {
 	ctl_run_fn *run;
 };
 
+/* A set of verbs and the state that they are given. */
+struct ctl_verbs {
+	const struct ctl_verb *verbs;
+	size_t n_verbs;
+	void *state;
+};
+
 struct ctl_server;
+/* own: the service's verbs; common: those of the frame. Borrows what they point at. */
 NODISCARD enum err ctl_open(struct ctl_server **ret_c, enum role self, const char *run_dir,
-	const struct ctl_verb *verbs, size_t n_verbs, void *state);
+	const struct ctl_verbs *own, const struct ctl_verbs *common);
 void ctl_close(struct ctl_server **c);
 int ctl_fd(const struct ctl_server *c);
 bool ctl_turn(struct ctl_server *c);

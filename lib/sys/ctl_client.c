@@ -183,11 +183,13 @@ static void cli_usage(const struct cli *c, FILE *f)
 	for (size_t i = 0; i < c->n_help; i++)
 		fprintf(f, "  %-34s %s\n", c->help[i].words, c->help[i].help);
 	fprintf(f,
+		"  %-34s %s\n"
 		"  %-34s %s\n\n"
 		"  --dir DIR       the node's folder (default: $MVPN_DIR, else /var/lib/mvpn)\n"
 		"  --json          one JSON object per answer: {\"table\": [{...}, ...]}\n"
 		"  --interval MS   between two looks of watch (default %d)\n\n"
 		"Exit status: 0 done, 1 the service refused (it says why), 2 usage, 3 no answer.\n",
+		"show bus", "links to the other services; messages sent, taken, refused",
 		"watch [COMMAND]", "the answer of COMMAND (status) again and again", WATCH_MS);
 }
 

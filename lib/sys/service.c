@@ -313,17 +313,46 @@ static enum err lock_take(struct service *s)
 	return ERR_UNAVAILABLE;
 }
 
+/* `show bus`: every service has it. */
+static enum err verb_show_bus(void *state, int argc, char *const *argv, struct ctl_out *o)
+{
+	struct service *s = state;
+	const struct bus_counters *n = bus_counters(s->bus);
+
+	(void)argc;
+	(void)argv;
+	ctl_row(o, "bus");
+	ctl_number(o, "sent", (int64_t)n->sent);
+	ctl_number(o, "received", (int64_t)n->received);
+	ctl_number(o, "dropped_full", (int64_t)n->dropped_full);
+	ctl_number(o, "bad_message", (int64_t)n->bad_message);
+	ctl_number(o, "bad_role", (int64_t)n->bad_role);
+	ctl_number(o, "version_refused", (int64_t)n->version_refused);
+	for (enum role r = ROLE_TUNNEL; r < ROLES; r++) {
+		if (!bus_pair_allowed(r, s->spec->role))
+			continue;
+		ctl_row(o, "links");
+		ctl_text(o, "to", role_name(r));
+		ctl_flag(o, "up", bus_link_up(s->bus, r));
+	}
+	return OK;
+}
+
+static const struct ctl_verb common_verbs[] = {{"show bus", verb_show_bus}};
+
 static enum err open_all(struct service *s)
 {
 	const struct service_spec *spec = s->spec;
+	const struct ctl_verbs common = {common_verbs, 1, s};
 
 	TRY(lock_take(s));
 	TRY(state_dir_make(s));
 	s->now = mono_now();
 	TRY(spec->init(s, s->conf, &s->state));
 	enum err e = bus_open(&s->bus, spec->role, s->run_dir, spec->inbox, s->state);
+	const struct ctl_verbs own = {spec->verbs, spec->n_verbs, s->state};
 	if (e == OK)
-		e = ctl_open(&s->ctl, spec->role, s->run_dir, spec->verbs, spec->n_verbs, s->state);
+		e = ctl_open(&s->ctl, spec->role, s->run_dir, &own, &common);
 	if (e != OK) {
 		log_error("run/: the bus cannot be opened: %s (socket paths hold at most 107 characters: "
 			  "is --dir too long?)",
