@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who sees what: captures on every link while a page is fetched through three hops."""
+import ipaddress
+import struct
+
+MARK = b"the page that nobody on the way may read"
+
+
+def packets(path):
+    """(source, destination, bytes) of each IP packet of a pcap file of a layer 3 device."""
+    with open(path, "rb") as f:
+        data = f.read()
+    magic, link = struct.unpack("<I", data[:4])[0], struct.unpack("<I", data[20:24])[0]
+    assert magic in (0xA1B2C3D4, 0xA1B23C4D), "pcap"
+    assert link in (12, 101, 228, 229), f"raw IP link type, not {link}"
+    at = 24
+    while at + 16 <= len(data):
+        n = struct.unpack("<I", data[at + 8:at + 12])[0]
+        p = data[at + 16:at + 16 + n]
+        at += 16 + n
+        if p[0] >> 4 == 4:
+            yield ipaddress.ip_address(p[12:16]), ipaddress.ip_address(p[16:20]), p
+        else:
+            yield ipaddress.ip_address(p[8:24]), ipaddress.ip_address(p[24:40]), p
+
+
+def addresses(host):
+    return {ipaddress.ip_address(host["ip4"]), ipaddress.ip_address(host["ip6"])}
+
+
+def test_each_hop_sees_only_its_neighbours(lab, client):
+    client.connect(hops=3)
+    route = [h["name"] for h in client.hops()]
+    names = ["client", *route, "web"]
+    captures = {name: lab.capture(name) for name in names}
+    secret = MARK.decode()
+    for family in ("4", "6"):
+        for _ in range(3):
+            page = client.curl(f"-{family}", "--data", secret, "http://web.test/echo")
+            assert secret in page
+    seen = {name: list(packets(captures[name].stop())) for name in names}
+    where = {name: addresses(lab.host(name)) for name in names}
+    entry, middle, exit_ = route
+
+    def talks(name, with_name):
+        return any({s, d} & where[with_name] for s, d, _ in seen[name])
+
+    # The whole was captured: every neighbour spoke with the next.
+    for a, b in zip(names, names[1:]):
+        assert talks(a, b) and talks(b, a), f"{a} and {b} exchanged packets"
+    # The destination's address is nowhere before the exit, not even inside a packet.
+    for name in ("client", entry, middle):
+        assert not talks(name, "web")
+        for address in where["web"]:
+            assert not any(address.packed in p for _, _, p in seen[name] if len(address.packed) == 16)
+    # The client's address is nowhere behind the entry.
+    for name in (middle, exit_, "web"):
+        assert not talks(name, "client")
+        assert not any(lab.host("client")["ip6"] and ipaddress.ip_address(lab.host("client")["ip6"]).packed in p
+                       for _, _, p in seen[name])
+    # No plaintext before the exit; and the mark is really there behind it (the check can fail).
+    for name in ("client", entry, middle):
+        assert not any(MARK in p for _, _, p in seen[name])
+    assert any(MARK in p for _, _, p in seen["web"])
+
+
+def test_on_the_wire_there_is_only_wireguard(lab, client):
+    client.connect(hops=3)
+    capture = lab.capture("client")
+    client.curl("http://web.test/")
+    own, n = addresses(lab.host("client")), 0
+    for s, d, p in packets(capture.stop()):
+        if not {s, d} & own or (s.version == 6 and p[6] == 58):
+            continue  # neighbour discovery of the kernel
+        assert (p[9] if s.version == 4 else p[6]) == 17, "nothing but UDP"
+        payload = p[28:] if s.version == 4 else p[48:]
+        assert payload[0] in (1, 2, 3, 4) and payload[1:4] == b"\0\0\0"
+        n += 1
+    assert n > 10
