@@ -21,7 +21,7 @@
 
 #define AEAD_KEY_SIZE 32
 #define AEAD_TAG_SIZE 16
-/* A batch larger than this is worked off in parts; callers need not care. */
+/* Batches of more than this bring nothing; n of a call is not limited. */
 #define AEAD_BATCH 64
 
 struct aead_key {
@@ -79,8 +79,7 @@ NODISCARD enum err aead_choose(const char *name, const uint8_t seed[static 32],
 	uint64_t (*clock)(void), void *(*alloc)(size_t align, size_t size), void (*release)(void *),
 	const struct aead_backend **ret_backend, struct aead_report *ret_report);
 
-/* mem: backend->state_size() bytes, aligned to 64 (may be NULL when that is 0 bytes of need: never
- * so, it is at least 64). Borrows mem until aead_done. ERR_UNAVAILABLE. */
+/* mem: backend->state_size() bytes, aligned to 64. Borrows mem until aead_done. ERR_UNAVAILABLE. */
 NODISCARD enum err aead_init(struct aead *a, const struct aead_backend *backend, void *mem);
 void aead_done(struct aead *a);
 

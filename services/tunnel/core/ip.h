@@ -37,7 +37,8 @@ struct ip_packet {
  * error; use ret->len. */
 NODISCARD enum err ip_parse(const uint8_t *pkt, size_t len, struct ip_packet *ret);
 
-/* One's complement sum of bytes, added to sum; not folded. Associative: begin with 0. */
+/* One's complement sum of bytes, added to sum (itself below 2^48); not folded. Begin with 0; all
+ * parts but the last have an even length. */
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum);
 /* Sum of the pseudo header of p for a transport length. */
 uint64_t ip_sum_pseudo(const uint8_t *pkt, const struct ip_packet *p, uint8_t proto, uint32_t l4_len,
@@ -77,9 +78,9 @@ void ip_csum_fill(uint8_t *pkt, const struct ip_packet *p);
  * new. For UDP pass udp = true: a result of 0 is stored as 0xffff and an absent one (0) stays. */
 void ip_csum_update(uint8_t *csum, const void *old, const void *new, size_t len, bool udp);
 
-/* Rewrites the source (or destination) address and every checksum that covers it, in an
- * unfragmented or fragmented packet, also the copy of it in ICMP errors is left alone. new has
- * p->addr_len bytes. */
+/* Rewrites the source (or destination) address and every checksum that covers it, in whole packets
+ * and fragments; in an ICMP error also the copy of the address in the packet that it quotes (else
+ * path MTU discovery through the translation would not work). new has p->addr_len bytes. */
 void ip_rewrite_src(uint8_t *pkt, const struct ip_packet *p, const uint8_t *new);
 void ip_rewrite_dst(uint8_t *pkt, const struct ip_packet *p, const uint8_t *new);
 

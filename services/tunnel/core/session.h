@@ -27,7 +27,8 @@
  *
  * Differs from the paper: key pairs are wiped at REJECT_AFTER_TIME, not at three times that, and
  * the initiator's ephemeral when it gives up, so nothing is left to wipe later; both sides may
- * initiate at once and both handshakes complete (noise.h).
+ * initiate at once and both handshakes complete (noise.h); one passive keepalive answers all data
+ * that came before it.
  *
  * Sources: WireGuard paper sections 5 and 6; docs/protocol.md. */
 #ifndef TUNNEL_SESSION_H
@@ -142,7 +143,6 @@ struct session {
 	mono_t keepalive_at;
 	mono_t new_handshake_at;
 	mono_t persistent_at;
-	bool another_keepalive;	  /* data came while keepalive_at was set */
 	bool late_rekey_sent;	  /* one initiation on receipt with old keys is enough */
 	struct session_stats stats;
 };
