@@ -193,11 +193,12 @@ static int on_pair(void *ctx, const char *section, const char *name, const char 
 
 	for (size_t i = 0; i < p->n_keys; i++) {
 		const struct conf_key *k = &p->keys[i];
+		bool guest = k->section[0] == '+';
 
-		if (strcmp(k->section, section) != 0)
+		if (strcmp(k->section + guest, section) != 0)
 			continue;
 		/* [node] is for everybody: a key that only others read is not ours to judge. */
-		ours = strcmp(section, "node") != 0;
+		ours = ours || (!guest && strcmp(section, "node") != 0);
 		if (strcmp(k->key, name) != 0)
 			continue;
 		if (conf_value(k, value, p->out, p->why) == OK)

@@ -22,7 +22,7 @@ enum conf_type {
 };
 
 struct conf_key {
-	const char *section;
+	const char *section; /* "+name": another service's, whose other keys are not ours to judge */
 	const char *key;
 	enum conf_type type;
 	size_t offset;	   /* in the caller's struct */

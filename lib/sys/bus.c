@@ -26,6 +26,8 @@
 /* Reconnection: soon enough that a restart is not felt, slow enough to cost nothing. */
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 500
+/* What stop() sent may still leave while we close, at most this long per link. */
+#define LAST_WORDS_MS 200
 
 struct link_out {
 	void *sock;    /* PUSH */
@@ -119,7 +121,7 @@ static enum err out_open(struct bus *b, const char *run_dir, enum role to)
 	if (l->sock == NULL || l->monitor == NULL)
 		return ERR_IO;
 	TRY(address_of(run_dir, to, b->self, address, sizeof(address)));
-	TRY(sock_int(l->sock, ZMQ_LINGER, 0));
+	TRY(sock_int(l->sock, ZMQ_LINGER, LAST_WORDS_MS));
 	TRY(sock_int(l->monitor, ZMQ_LINGER, 0));
 	TRY(sock_int(l->sock, ZMQ_SNDHWM, BUS_HIGH_WATER));
 	TRY(sock_int(l->sock, ZMQ_IMMEDIATE, 1));

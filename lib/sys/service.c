@@ -223,7 +223,8 @@ static void usage(const struct service_spec *spec, FILE *f)
 		"  --version\n\nKeys of node.ini that this service reads:\n",
 		role_name(spec->role), spec->what);
 	for (size_t i = 0; i < spec->n_keys; i++)
-		fprintf(f, "  [%s] %s = %s\n      %s\n", spec->keys[i].section, spec->keys[i].key,
+		fprintf(f, "  [%s] %s = %s\n      %s\n",
+			spec->keys[i].section + (spec->keys[i].section[0] == '+'), spec->keys[i].key,
 			spec->keys[i].def == NULL ? "" : spec->keys[i].def, spec->keys[i].help);
 }
 

@@ -17,6 +17,7 @@ struct sample {
 	bool share;
 	struct net_prefix lan;
 	uint8_t key[4];
+	uint64_t their_mtu;
 };
 
 static const struct conf_key keys[] = {
@@ -26,6 +27,7 @@ static const struct conf_key keys[] = {
 	{"s", "share", CONF_BOOL, offsetof(struct sample, share), 0, "no", 0, 0, "share"},
 	{"s", "lan", CONF_PREFIX, offsetof(struct sample, lan), 0, NULL, 0, 0, "lan"},
 	{"s", "key", CONF_HEX, offsetof(struct sample, key), 4, NULL, 0, 0, "key"},
+	{"+theirs", "mtu", CONF_U64, offsetof(struct sample, their_mtu), 0, "0", 0, 9000, "mtu"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -41,7 +43,7 @@ static void takes_values(void **state)
 	memset(&s, 0, sizeof(s));
 	assert_int_equal(conf_parse("[node]\nname=abcdefg\nother=1\n[t]\nfoo=1\n[s]\npeers = a\n  b\n"
 				    "peers=c\nport = 1k ; comment\nshare=ON\nlan=192.0.2.0/24\n"
-				    "key=00ffA0b1\n",
+				    "key=00ffA0b1\n[theirs]\nmtu=1400\nunheard=of\n",
 				 keys, N_KEYS, &s, why),
 		OK);
 	assert_string_equal(s.name, "abcdefg");
@@ -50,6 +52,7 @@ static void takes_values(void **state)
 	assert_true(s.share);
 	assert_int_equal(s.lan.bits, 24);
 	assert_int_equal(s.key[2], 0xa0);
+	assert_int_equal(s.their_mtu, 1400);
 }
 
 static void says_what_is_wrong(void **state)
