@@ -85,7 +85,7 @@ struct flow {
 	struct flow_fragment *fragment;
 	struct flow_exit exits[FLOW_EXITS_MAX];
 	unsigned int in_use; /* exit of new flows, FLOW_NO_EXIT: none */
-	uint32_t hand, fragment_hand;
+	uint32_t hand; /* of the tick */
 	struct flow_counters n;
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Inner addresses that an exit lends to its clients, one IPv4 and one IPv6 per session.
  *
- * Place p of worker w has the host number (p << worker_bits | w) + LEASE_RESERVED rounded so that the
- * low worker_bits name the worker: the kernel program that steers TUN packets needs no table. Look-up
- * is arithmetic and one array access.
+ * The host number of a place is (place + skip) << worker_bits | worker, where skip jumps over the
+ * exit's own numbers. So the low bits of the address name the worker, the kernel program that
+ * steers TUN packets needs no table, and a look-up is arithmetic and one array access.
  *
  * [P-50] IPv4 from a slice of 100.64.0.0/10, IPv6 from a ULA prefix (fc00::/7), both by the same number.
  * [P-51] An address is not lent again within 300 s of its return (quarantine), and the longest free

@@ -31,6 +31,7 @@ struct packet {
 	bool has_ports;	    /* src_port, dst_port are valid: TCP, UDP; ICMP echo: its id in both */
 	bool icmp_error;    /* carries the packet that caused it, at l4 + 8 */
 	uint8_t tcp_flags;  /* TCP only, and only if the header is whole */
+	uint32_t len;	    /* as the IP header has it (embedded: as much as is there) */
 	uint16_t l4;	    /* offset of the transport header (or of fragment data) */
 	uint16_t src_at;    /* offsets of the addresses */
 	uint16_t dst_at;
@@ -45,18 +46,18 @@ struct packet {
 #define PACKET_TCP_RST 0x04
 #define PACKET_TCP_ACK 0x10
 
-/* Headers of an IPv4 or IPv6 packet. The packet may be cut short behind its headers only if
- * `embedded` (inside an ICMP error). ERR_MALFORMED. */
+/* Headers of an IPv4 or IPv6 packet; bytes behind it (padding) are no part of it. Only if `embedded`
+ * (inside an ICMP error) may it be cut short. ERR_MALFORMED. */
 NODISCARD enum err packet_parse(const uint8_t *pkt, size_t len, bool embedded, struct packet *ret_p);
 
-/* Writes a new source or destination (addr_len bytes, or NULL: as it is) and port (0: as it is) and
- * mends the IP header's and the transport's checksums. p is what packet_parse said of pkt. */
-void packet_set_src(uint8_t *pkt, size_t len, const struct packet *p, const uint8_t *addr, bool partial);
-void packet_set_dst(uint8_t *pkt, size_t len, const struct packet *p, const uint8_t *addr, bool partial);
-/* The same for the packet inside an ICMP error: `in` was parsed at offset `at` of pkt. Mends the
- * embedded checksums as far as they are there, and the outer ICMP checksum. */
-void packet_set_embedded(uint8_t *pkt, size_t len, const struct packet *p, size_t at,
-	const struct packet *in, const uint8_t *src, const uint8_t *dst);
+/* Writes a new source or destination (p->addr_len bytes) and mends the checksums of the IP header
+ * and the transport. p is what packet_parse said of pkt. */
+void packet_set_src(uint8_t *pkt, const struct packet *p, const uint8_t *addr, bool partial);
+void packet_set_dst(uint8_t *pkt, const struct packet *p, const uint8_t *addr, bool partial);
+/* The same for the packet inside an ICMP error: `in` was parsed at offset `at` of pkt. NULL: leave it.
+ * Mends the embedded checksums as far as they are there, and the outer ICMP checksum. */
+void packet_set_embedded(uint8_t *pkt, const struct packet *p, size_t at, const struct packet *in,
+	const uint8_t *src, const uint8_t *dst);
 
 /* Ones' complement arithmetic, RFC 1624 eqn. 3: checksum `sum` after `from` became `to`. */
 uint16_t csum_replace(uint16_t sum, const uint8_t *from, const uint8_t *to, size_t len);

@@ -8,8 +8,8 @@
  * [P-54] Refused ports: TCP 25, 465, 587 (mail submission and relaying), also when the header is cut
  * by fragments: a first fragment without the whole transport header, or one that would overwrite it, is refused.
  * [P-55] Refused packets: IPv4 options, IPv6 routing headers, transports other than TCP, UDP, ICMP.
- * [P-56] A session opens at most 50 new flows per second, burst 500 (SYNs, and UDP or ICMP pairs not seen in
- * the last 30..60 s).
+ * [P-56] A session opens at most 50 new flows per second, burst 500: SYNs, and UDP or ICMP pairs that
+ * are not among about 256 seen last.
  * [P-57] The policy has canonical bytes; their BLAKE2b-256 is in the descriptor and in Attached. Own
  * addresses are not part of it (they would tell about the node's network).
  *
@@ -26,12 +26,13 @@
 #include "lib/net.h"
 #include "lib/units.h"
 #include "packet.h"
+#include "tokens.h"
 
 #define POLICY_OWN_MAX 32   /* own prefixes, per node */
 #define POLICY_RULES_MAX 64
 #define POLICY_PORTS_MAX 16
 #define POLICY_DIGEST_SIZE 32
-#define POLICY_BYTES_MAX 2048 /* canonical form */
+#define POLICY_BYTES_MAX 1024 /* canonical form: at most 32 prefixes of each family, 16 ports */
 #define POLICY_FLOWS_PER_S 50
 #define POLICY_FLOWS_BURST 500 /* a browser that restores its tabs */
 
@@ -75,12 +76,14 @@ void policy_digest(const struct policy *p, uint8_t ret_digest[static POLICY_DIGE
 enum policy_verdict policy_check(const struct policy *p, const uint8_t *pkt, size_t len,
 	struct packet *ret_p);
 
-/* [P-56] Per exit session, in its record: 280 bytes. */
+#define POLICY_SEEN_SETS 64
+#define POLICY_SEEN_WAYS 4
+
+/* [P-56] Per exit session, in its record: about 530 bytes. */
 struct policy_flows {
-	uint64_t seen[2][16]; /* which pairs were seen: this period and the last, 1024 bits each */
-	mono_t turned_at;
-	mono_t at;
-	uint32_t tokens;
+	/* Marks of the pairs seen last, 256 in all, the newest of a set first; 0: none. */
+	uint16_t seen[POLICY_SEEN_SETS][POLICY_SEEN_WAYS];
+	struct tokens tokens;
 };
 void policy_flows_init(struct policy_flows *f, mono_t now);
 /* POLICY_PASS or POLICY_FLOWS. p: of policy_check; pkt for the addresses. key: secret of the worker. */

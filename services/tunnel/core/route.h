@@ -5,8 +5,8 @@
  * next hop's initiation follows at once in a relay frame, so n hops take n round trips. At the exit:
  * Attach. Each hop gets a session with a fresh key pair, which ends with the route.
  *   BUILDING -> READY -> (DEAD | DRAINING) -> CLOSING -> CLOSED;  BUILDING -> FAILED -> CLOSED
- * A lost message must not cost WireGuard's 5 s: an unanswered initiation is tried anew (new
- * index, new ephemeral) after 3 RTT (400 ms..1 s) while building.
+ * A lost message must not cost WireGuard's 5 s: while building, an unanswered initiation is tried anew
+ * (new index, new ephemeral) after 500 ms or 3 RTT of the hop before it, then at doubling intervals.
  *
  * Watching: each hop gets an Echo every 2 s. When data went out by the exit and nothing came back for
  * 250 ms, or an Echo is overdue, every hop gets one each 150 ms; a hop that stays silent for 5 of
@@ -45,8 +45,9 @@
 #define ROUTE_HOPS_MAX 3
 #define ROUTE_SLOT 1 /* each session of a route is its own and needs one leg only */
 #define ROUTE_BUILD_MAX DUR_S(10)
-#define ROUTE_HANDSHAKE_RETRY_MIN DUR_MS(400)
-#define ROUTE_HANDSHAKE_RETRY_MAX DUR_MS(1000)
+#define ROUTE_RETRY_FIRST DUR_MS(500) /* of a handshake whose RTT is not known yet */
+#define ROUTE_RETRY_MIN DUR_MS(400)
+#define ROUTE_RETRY_MAX DUR_MS(4000)
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
 #define ROUTE_ECHO_FAST DUR_MS(150)
 #define ROUTE_SUSPECT_AFTER DUR_MS(250)
@@ -55,7 +56,10 @@
 #define ROUTE_RTO_MAX DUR_MS(1000)
 #define ROUTE_REQUEST_DEADLINE DUR_S(8)
 #define ROUTE_CLOSE_PATIENCE DUR_MS(500) /* for Detach and Close to be sent twice */
-#define ROUTE_ECHOES 16		/* echoes in flight per hop */
+#define ROUTE_ECHO_LOST DUR_MS(1500) /* answers later than this count as lost */
+#define ROUTE_STALL DUR_MS(500)	/* a tick so late says that we slept, not the hops */
+#define ROUTE_ECHOES 16		/* echoes in flight per hop: 1.5 s of fast ones, and a few */
+#define ROUTE_MEASURE_SPACING DUR_MS(100)
 #define ROUTE_MEASURE_ECHOES 5
 
 enum route_purpose {
@@ -101,19 +105,25 @@ enum route_hop_state {
 	HOP_ENDED
 };
 
+/* What a request was for, with its hop; comes back with the answer. */
+enum route_tag {
+	ROUTE_TAG_EXTEND,
+	ROUTE_TAG_ATTACH,
+	ROUTE_TAG_END /* Detach or Close */
+};
+
 struct route_hop {
 	struct route_target target;
 	enum route_hop_state state;
 	bool extended;		 /* the hop before it has confirmed the leg */
 	bool moved_in;		 /* the session came from another route */
 	mono_t handshake_at;	 /* last initiation asked for */
-	mono_t handshake_first;
 	mono_t retry_at;	 /* when to ask for another */
+	dur_t retry;		 /* interval until then; doubles */
 	dur_t srtt, rttvar;	 /* 0: not measured */
 	mono_t heard_at;	 /* something authentic from this hop or one behind it */
 	mono_t echo_at;		 /* last echo sent */
-	mono_t fifth_at;	 /* when the fifth silent echo was sent */
-	uint32_t silent_echoes;	 /* sent since heard_at */
+	uint32_t silent_echoes;	 /* sent since heard_at; stops at ROUTE_SILENT_ECHOES */
 	struct route_echo echoes[ROUTE_ECHOES];
 	uint32_t echo_hand;
 	uint64_t history;	 /* last 64 echoes, 1: lost */
@@ -143,21 +153,24 @@ struct route_sink {
 		const struct net_endpoint *ep);
 	/* Send another initiation now, even if one is under way or keys are fresh. */
 	void (*handshake)(void *ctx, struct route *r, unsigned int hop);
-	/* control_request(body, tag, rtt, deadline) in hop's session; its end comes back by
-	 * route_on_answer or route_on_no_answer with the same tag. */
+	/* control_request(body, tag, rtt, deadline) in hop's session; its end comes back later by
+	 * route_on_answer or route_on_no_answer with the same tag. An error of control_request itself
+	 * (window full) may be passed over in silence: deadlines of the route hold anyway. */
 	void (*request)(void *ctx, struct route *r, unsigned int hop, overlay_Control *body,
 		uint64_t tag, dur_t rtt, dur_t deadline);
 	void (*echo)(void *ctx, struct route *r, unsigned int hop, uint64_t nonce);
-	/* The session of from's last hop is r's last hop now: take it over and carry it by hop n-2 of r
-	 * (n == 1: over UDP to its endpoint). Without initiating; handshake() follows. */
-	void (*carry)(void *ctx, struct route *r, struct route *from);
+	/* The session of from's last hop is r's last hop's now: take it over and carry it by hop n-2 of
+	 * r (n == 1: over UDP to ep, else NULL). Without initiating; handshake() follows. */
+	void (*carry)(void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep);
 	/* End the session, wipe its keys. */
 	void (*end)(void *ctx, struct route *r, unsigned int hop);
 
 	/* Facts, for the router. */
 	void (*built)(void *ctx, struct route *r, dur_t build_time);
+	/* why: static storage. closed() follows once the sessions are taken down. */
 	void (*failed)(void *ctx, struct route *r, unsigned int hop, enum err err, const char *why);
 	void (*dead)(void *ctx, struct route *r, unsigned int hop);   /* once */
+	/* Last call: r->failed tells whether failed() was said before; r may be used anew after it. */
 	void (*closed)(void *ctx, struct route *r);
 	void (*measured)(void *ctx, struct route *r, enum err err, dur_t rtt); /* ROUTE_MEASURE */
 };
@@ -170,9 +183,9 @@ struct route {
 	bool have_ip4, have_ip6;   /* this machine's own uplink */
 	bool want_ip4, want_ip6;   /* asked of the exit */
 	bool dead;		   /* reported */
-	bool alarm;		   /* watching closely */
-	bool started;
-	struct route *exit_from;   /* whose exit session is to move here; NULL: none, or moved and done */
+	bool failed;		   /* reported */
+	struct route *exit_from;   /* whose exit session is to move here; NULL: none, or all done */
+	uint32_t exit_from_id;
 	bool exit_lent;		   /* our exit session has moved to another route */
 	struct route_hop hops[ROUTE_HOPS_MAX];
 	struct route_lease lease;
@@ -191,7 +204,9 @@ struct route_spec {
 	unsigned int n_hops;
 	const struct route_target *targets; /* n_hops, entry first; copied */
 	bool have_ip4, have_ip6;
-	struct route *exit_of; /* borrowed until built, failed or closed; NULL: a fresh exit */
+	/* The route whose exit session is to move here; NULL: a fresh exit. Its struct must stay in
+	 * place (it may be used anew: the id is compared) until built, failed or closed. */
+	struct route *exit_of;
 };
 
 /* Prepares r; nothing is sent yet. ERR_INVALID: number of hops, a hop twice, roles that do not fit, exit_of not ready
@@ -237,6 +252,8 @@ void route_on_idle(struct route *r, mono_t now, const struct route_sink *sink);
 /* Ends it now, sessions and all, without a word to the hops (the process stops). */
 void route_abort(struct route *r, const struct route_sink *sink);
 
+/* To be called by route_deadline, which changes with every event; later than ROUTE_STALL is taken for
+ * a sleep of our own and begins the watch anew. */
 void route_tick(struct route *r, mono_t now, const struct route_sink *sink);
 mono_t route_deadline(const struct route *r);
 

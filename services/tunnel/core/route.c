@@ -1,0 +1,781 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "route.h"
+
+#include <string.h>
+
+#include "control.h"
+
+const char *route_state_name(enum route_state s)
+{
+	static const char *const names[] = {"building", "ready", "draining", "closing", "closed"};
+
+	return s <= ROUTE_CLOSED ? names[s] : "?";
+}
+
+void route_target_from(struct route_target *t, const struct descriptor *d,
+	const uint8_t bytes[static DESCRIPTOR_SIZE])
+{
+	memset(t, 0, sizeof(*t));
+	memcpy(t->node_id, d->node_id, sizeof(t->node_id));
+	memcpy(t->wg_pk, d->wg_pk, sizeof(t->wg_pk));
+	t->ep4 = d->ep4;
+	t->ep6 = d->ep6;
+	t->roles = d->roles;
+	memcpy(t->policy_digest, d->policy_digest, sizeof(t->policy_digest));
+	memcpy(t->descriptor, bytes, DESCRIPTOR_SIZE);
+}
+
+static unsigned int last(const struct route *r)
+{
+	return r->n_hops - 1;
+}
+
+static bool has_session(const struct route_hop *h)
+{
+	return h->state != HOP_IDLE && h->state != HOP_LENT && h->state != HOP_ENDED;
+}
+
+static bool established(const struct route_hop *h)
+{
+	return h->state == HOP_ESTABLISHED || h->state == HOP_ATTACHING || h->state == HOP_READY;
+}
+
+static const struct net_endpoint *entry_endpoint(const struct route *r)
+{
+	const struct route_target *t = &r->hops[0].target;
+
+	if (r->have_ip4 && t->ep4.addr.family == NET_IP4)
+		return &t->ep4;
+	if (r->have_ip6 && t->ep6.addr.family == NET_IP6)
+		return &t->ep6;
+	return NULL;
+}
+
+/* ---- checks ---- */
+
+static bool targets_ok(const struct route_spec *s)
+{
+	for (unsigned int i = 0; i < s->n_hops; i++) {
+		if (i + 1 < s->n_hops && !(s->targets[i].roles & DESCRIPTOR_RELAY))
+			return false;
+		for (unsigned int j = 0; j < i; j++)
+			if (memcmp(s->targets[i].wg_pk, s->targets[j].wg_pk, 32) == 0)
+				return false;
+	}
+	return s->purpose != ROUTE_TRAFFIC ||
+		(s->targets[s->n_hops - 1].roles & (DESCRIPTOR_EXIT4 | DESCRIPTOR_EXIT6)) != 0;
+}
+
+/* May the exit session of `from` move to a route that ends in `exit`? */
+static bool exit_can_move(const struct route *from, const struct route_target *exit)
+{
+	return (from->state == ROUTE_READY || from->state == ROUTE_DRAINING) && !from->exit_lent &&
+		from->purpose == ROUTE_TRAFFIC &&
+		memcmp(from->hops[last(from)].target.wg_pk, exit->wg_pk, 32) == 0;
+}
+
+static bool spec_ok(const struct route_spec *s)
+{
+	if (s->n_hops < 1 || s->n_hops > ROUTE_HOPS_MAX ||
+		(s->purpose != ROUTE_TRAFFIC && s->n_hops != 1) || !targets_ok(s))
+		return false;
+	if (s->exit_of == NULL)
+		return true;
+	return s->purpose == ROUTE_TRAFFIC && exit_can_move(s->exit_of, &s->targets[s->n_hops - 1]);
+}
+
+enum err route_init(struct route *r, const struct route_spec *s, struct rng *rng)
+{
+	struct route fresh = {.id = s->id,
+		.purpose = s->purpose,
+		.n_hops = s->n_hops,
+		.have_ip4 = s->have_ip4,
+		.have_ip6 = s->have_ip6,
+		.exit_from = s->exit_of,
+		.rng = rng,
+		.user = r->user};
+
+	if (!spec_ok(s))
+		return ERR_INVALID;
+	for (unsigned int i = 0; i < s->n_hops; i++)
+		fresh.hops[i].target = s->targets[i];
+	if (entry_endpoint(&fresh) == NULL)
+		return ERR_UNAVAILABLE;
+	fresh.want_ip4 = (s->targets[s->n_hops - 1].roles & DESCRIPTOR_EXIT4) != 0;
+	fresh.want_ip6 = (s->targets[s->n_hops - 1].roles & DESCRIPTOR_EXIT6) != 0;
+	fresh.exit_from_id = s->exit_of != NULL ? s->exit_of->id : 0;
+	*r = fresh;
+	return OK;
+}
+
+/* ---- time per hop ---- */
+
+static dur_t clamp(dur_t d, dur_t low, dur_t high)
+{
+	return d.ns < low.ns ? low : d.ns > high.ns ? high : d;
+}
+
+/* RFC 6298, in nanoseconds. */
+static void rtt_sample(struct route_hop *h, dur_t rtt)
+{
+	uint64_t diff;
+
+	if (rtt.ns == 0)
+		rtt.ns = 1;
+	if (h->srtt.ns == 0) {
+		h->srtt = rtt;
+		h->rttvar.ns = rtt.ns / 4; /* a handshake's first sample says little of the spread */
+		return;
+	}
+	diff = rtt.ns > h->srtt.ns ? rtt.ns - h->srtt.ns : h->srtt.ns - rtt.ns;
+	h->rttvar.ns = (3 * h->rttvar.ns + diff) / 4;
+	h->srtt.ns = (7 * h->srtt.ns + rtt.ns) / 8;
+}
+
+static dur_t rto(const struct route_hop *h)
+{
+	return clamp((dur_t){h->srtt.ns + 4 * h->rttvar.ns}, ROUTE_RTO_MIN, ROUTE_RTO_MAX);
+}
+
+/* ---- the end ---- */
+
+static void finish(struct route *r, const struct route_sink *sink)
+{
+	r->state = ROUTE_CLOSED;
+	for (unsigned int k = r->n_hops; k-- > 0;) {
+		if (has_session(&r->hops[k])) {
+			r->hops[k].state = HOP_ENDED;
+			sink->end(sink->ctx, r, k);
+		}
+	}
+	r->exit_from = NULL;
+	sink->closed(sink->ctx, r);
+}
+
+static void ask_end(struct route *r, unsigned int hop, pb_size_t which, const struct route_sink *sink)
+{
+	overlay_Control m = {.which_body = which};
+
+	if (which == overlay_Control_close_tag)
+		m.body.close.slot = ROUTE_SLOT;
+	r->n_closing++;
+	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_END, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
+}
+
+/* [P-9] From the far end, so that each word still finds its way. */
+static void begin_closing(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	r->state = ROUTE_CLOSING;
+	r->close_until = mono_add(now, ROUTE_CLOSE_PATIENCE);
+	r->n_closing = 0;
+	if (established(&r->hops[last(r)]))
+		ask_end(r, last(r), overlay_Control_detach_tag, sink);
+	for (unsigned int k = last(r); k-- > 0;)
+		if (established(&r->hops[k]) && r->hops[k + 1].state != HOP_IDLE)
+			ask_end(r, k, overlay_Control_close_tag, sink);
+	if (r->n_closing == 0)
+		finish(r, sink);
+}
+
+/* The exit did not follow: give its session back to where it came from, if that still stands. */
+static void return_exit(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	struct route *old = r->exit_from;
+	struct route_hop *h;
+
+	if (old == NULL || !r->hops[last(r)].moved_in || old->id != r->exit_from_id ||
+		(old->state != ROUTE_READY && old->state != ROUTE_DRAINING) || !old->exit_lent)
+		return;
+	h = &old->hops[last(old)];
+	h->state = HOP_READY;
+	h->heard_at = now;
+	h->silent_echoes = 0;
+	old->unanswered_at.ns = 0;
+	old->exit_lent = false;
+	r->hops[last(r)].state = HOP_LENT;
+	sink->carry(sink->ctx, old, r, old->n_hops == 1 ? entry_endpoint(old) : NULL);
+	sink->handshake(sink->ctx, old, last(old));
+}
+
+static void fail(struct route *r, mono_t now, unsigned int hop, enum err err, const char *why,
+	const struct route_sink *sink)
+{
+	return_exit(r, now, sink);
+	r->failed = true;
+	if (r->purpose == ROUTE_MEASURE)
+		sink->measured(sink->ctx, r, err, (dur_t){0});
+	else
+		sink->failed(sink->ctx, r, hop, err, why);
+	begin_closing(r, now, sink);
+}
+
+static void report_dead(struct route *r, unsigned int hop, const struct route_sink *sink)
+{
+	if (r->dead)
+		return;
+	r->dead = true;
+	sink->dead(sink->ctx, r, hop);
+}
+
+/* ---- building ---- */
+
+static void handshake_begins(struct route *r, mono_t now, unsigned int hop)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	h->state = HOP_HANDSHAKING;
+	h->handshake_at = now;
+	h->retry = ROUTE_RETRY_FIRST;
+	if (hop > 0)
+		h->retry = clamp((dur_t){3 * r->hops[hop - 1].srtt.ns}, ROUTE_RETRY_MIN,
+			ROUTE_RETRY_MAX);
+	h->retry_at = mono_add(now, h->retry);
+}
+
+static void handshake_again(
+	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	h->handshake_at = now;
+	h->retry.ns = h->retry.ns * 2 > ROUTE_RETRY_MAX.ns ? ROUTE_RETRY_MAX.ns : h->retry.ns * 2;
+	h->retry_at = mono_add(now, h->retry);
+	sink->handshake(sink->ctx, r, hop);
+}
+
+/* [P-8] Takes the exit session from the route that has it. */
+static enum err take_exit(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	struct route *old = r->exit_from;
+	struct route_hop *h = &r->hops[last(r)];
+
+	if (old->id != r->exit_from_id || !exit_can_move(old, &h->target))
+		return ERR_UNAVAILABLE;
+	old->hops[last(old)].state = HOP_LENT;
+	old->exit_lent = true;
+	old->unanswered_at.ns = 0;
+	r->lease = old->lease;
+	h->moved_in = true;
+	handshake_begins(r, now, last(r));
+	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
+	sink->handshake(sink->ctx, r, last(r));
+	return OK;
+}
+
+static void ask_extend(struct route *r, unsigned int hop, const struct route_sink *sink)
+{
+	overlay_Control m = {.which_body = overlay_Control_extend_tag};
+
+	m.body.extend.slot = ROUTE_SLOT;
+	m.body.extend.descriptor.size = DESCRIPTOR_SIZE;
+	memcpy(m.body.extend.descriptor.bytes, r->hops[hop + 1].target.descriptor, DESCRIPTOR_SIZE);
+	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_EXTEND, r->hops[hop].srtt,
+		ROUTE_REQUEST_DEADLINE);
+}
+
+/* [P-6] Extend, and the initiation right behind it. */
+static void open_hop(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	if (hop > 0)
+		ask_extend(r, hop - 1, sink);
+	if (hop == last(r) && r->exit_from != NULL) {
+		enum err e = take_exit(r, now, sink);
+
+		if (e != OK)
+			fail(r, now, hop, e, "the exit's session is gone", sink);
+		return;
+	}
+	handshake_begins(r, now, hop);
+	sink->open(sink->ctx, r, hop, &r->hops[hop].target, hop == 0 ? entry_endpoint(r) : NULL);
+}
+
+void route_start(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	r->started_at = now;
+	r->build_deadline = mono_add(now, ROUTE_BUILD_MAX);
+	open_hop(r, now, 0, sink);
+}
+
+static void ready(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	r->state = ROUTE_READY;
+	r->ready_at = now;
+	r->exit_from = NULL;
+	for (unsigned int k = 0; k < r->n_hops; k++) {
+		r->hops[k].state = HOP_READY;
+		r->hops[k].heard_at = now;
+		r->hops[k].echo_at = now;
+		r->hops[k].silent_echoes = 0;
+	}
+	sink->built(sink->ctx, r, mono_since(r->started_at, now));
+}
+
+static void ask_attach(struct route *r, const struct route_sink *sink)
+{
+	overlay_Control m = {.which_body = overlay_Control_attach_tag};
+
+	m.body.attach.want_ip4 = r->want_ip4;
+	m.body.attach.want_ip6 = r->want_ip6;
+	r->hops[last(r)].state = HOP_ATTACHING;
+	sink->request(sink->ctx, r, last(r), &m, ROUTE_TAG_ATTACH, r->hops[last(r)].srtt,
+		ROUTE_REQUEST_DEADLINE);
+}
+
+static void send_echo(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
+
+static void last_established(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	if (r->purpose == ROUTE_MEASURE) {
+		r->ready_at = now;
+		send_echo(r, now, 0, sink);
+	} else if (r->purpose == ROUTE_TALK || r->hops[last(r)].moved_in) {
+		ready(r, now, sink);
+	} else {
+		ask_attach(r, sink);
+	}
+}
+
+void route_on_established(
+	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	if (hop >= r->n_hops)
+		return;
+	route_on_heard(r, now, hop);
+	if (r->state != ROUTE_BUILDING || h->state != HOP_HANDSHAKING)
+		return;
+	h->state = HOP_ESTABLISHED;
+	rtt_sample(h, mono_since(h->handshake_at, now));
+	if (hop < last(r))
+		open_hop(r, now, hop + 1, sink);
+	else
+		last_established(r, now, sink);
+}
+
+/* ---- answers ---- */
+
+static const char *reason_words(overlay_Reason why)
+{
+	switch (why) {
+	case overlay_Reason_REASON_UNSPECIFIED:
+		return "refused without a reason";
+	case overlay_Reason_REASON_MALFORMED:
+		return "refused: request not understood";
+	case overlay_Reason_REASON_DESCRIPTOR:
+		return "refused: the next hop's descriptor is not valid";
+	case overlay_Reason_REASON_LIMIT:
+		return "refused: relay is full";
+	case overlay_Reason_REASON_NOT_OFFERED:
+		return "refused: not offered there";
+	case overlay_Reason_REASON_UNREACHABLE:
+		return "refused: next hop cannot be reached";
+	case overlay_Reason_REASON_PAYMENT:
+		return "refused: not paid";
+	case overlay_Reason_REASON_DRAINING:
+		return "refused: relay is restarting";
+	case overlay_Reason_REASON_BUSY:
+		return "refused: relay is busy";
+	}
+	return "refused";
+}
+
+/* It speaks of the next hop only when it could not or would not send there. */
+static unsigned int refusal_blames(unsigned int hop, uint64_t tag, overlay_Reason why)
+{
+	bool next = tag == ROUTE_TAG_EXTEND && (why == overlay_Reason_REASON_DESCRIPTOR ||
+		why == overlay_Reason_REASON_UNREACHABLE);
+
+	return next ? hop + 1 : hop;
+}
+
+/* The leg is open. If the answer took a retransmission, the initiation met a closed slot: again. */
+static void on_extended(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	dur_t rtt = r->hops[hop].srtt, first = clamp((dur_t){2 * rtt.ns}, CONTROL_RETRY_MIN,
+		CONTROL_RETRY_FIRST_MAX);
+
+	if (hop >= last(r))
+		return;
+	r->hops[hop + 1].extended = true;
+	if (r->hops[hop + 1].state == HOP_HANDSHAKING &&
+		mono_since(r->hops[hop + 1].handshake_at, now).ns > first.ns + rtt.ns / 2)
+		handshake_again(r, now, hop + 1, sink);
+}
+
+static bool digest_ok(const overlay_Attached *a, const uint8_t want[static 32])
+{
+	static const uint8_t none[32] = {0};
+
+	if (memcmp(want, none, sizeof(none)) == 0)
+		return true;
+	return a->policy_digest.size == 32 && memcmp(a->policy_digest.bytes, want, 32) == 0;
+}
+
+/* What a stranger lends us must be an address that no one else has: shared space or ULA. */
+static bool lease_ok(const struct route_lease *l)
+{
+	static const struct net_prefix shared4 = {{NET_IP4, {100, 64}}, 10};
+	static const struct net_prefix ula6 = {{NET_IP6, {0xfc}}, 7};
+
+	if (l->ip4.family == NET_IP4 && !net_prefix_has(&shared4, &l->ip4))
+		return false;
+	if (l->ip6.family == NET_IP6 && !net_prefix_has(&ula6, &l->ip6))
+		return false;
+	return l->ip4.family != NET_NONE || l->ip6.family != NET_NONE;
+}
+
+static void on_attached(
+	struct route *r, mono_t now, const overlay_Attached *a, const struct route_sink *sink)
+{
+	struct route_lease l = {
+		.ip4 = net_addr_from_bytes(a->ip4.bytes, a->ip4.size),
+		.ip6 = net_addr_from_bytes(a->ip6.bytes, a->ip6.size),
+		.dns4 = net_addr_from_bytes(a->dns4.bytes, a->dns4.size),
+		.dns6 = net_addr_from_bytes(a->dns6.bytes, a->dns6.size),
+		.mtu = a->mtu,
+	};
+
+	if (r->hops[last(r)].state != HOP_ATTACHING)
+		return;
+	if (!digest_ok(a, r->hops[last(r)].target.policy_digest)) /* [P-7] */
+		fail(r, now, last(r), ERR_DENIED, "the exit's policy is not what it signed", sink);
+	else if (!lease_ok(&l))
+		fail(r, now, last(r), ERR_MALFORMED, "the exit lent no usable address", sink);
+	else {
+		r->lease = l;
+		ready(r, now, sink);
+	}
+}
+
+static void end_answered(struct route *r, const struct route_sink *sink)
+{
+	if (r->state == ROUTE_CLOSING && r->n_closing > 0 && --r->n_closing == 0)
+		finish(r, sink);
+}
+
+void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag,
+	const overlay_Control *a, const struct route_sink *sink)
+{
+	if (hop >= r->n_hops)
+		return;
+	route_on_heard(r, now, hop);
+	if (tag == ROUTE_TAG_END) {
+		end_answered(r, sink);
+	} else if (r->state != ROUTE_BUILDING) {
+		return;
+	} else if (a->which_body == overlay_Control_refused_tag) {
+		overlay_Reason why = a->body.refused.reason;
+
+		fail(r, now, refusal_blames(hop, tag, why), ERR_DENIED, reason_words(why), sink);
+	} else if (tag == ROUTE_TAG_EXTEND && a->which_body == overlay_Control_extended_tag) {
+		on_extended(r, now, hop, sink);
+	} else if (tag == ROUTE_TAG_ATTACH && a->which_body == overlay_Control_attached_tag) {
+		on_attached(r, now, &a->body.attached, sink);
+	}
+}
+
+void route_on_no_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag, enum err why,
+	const struct route_sink *sink)
+{
+	if (tag == ROUTE_TAG_END)
+		end_answered(r, sink);
+	else if (r->state == ROUTE_BUILDING)
+		fail(r, now, hop, why, "no answer to a request", sink);
+}
+
+void route_on_notice(struct route *r, mono_t now, unsigned int hop, const overlay_Notice *notice,
+	const struct route_sink *sink)
+{
+	if (hop >= r->n_hops)
+		return;
+	route_on_heard(r, now, hop);
+	if (notice->reason != overlay_Reason_REASON_DRAINING)
+		return; /* payment is the ledger's business */
+	if (r->state == ROUTE_BUILDING)
+		fail(r, now, hop, ERR_UNAVAILABLE, "relay is restarting", sink);
+	else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING)
+		report_dead(r, hop, sink);
+}
+
+void route_on_session_failed(struct route *r, mono_t now, unsigned int hop, enum err why,
+	const struct route_sink *sink)
+{
+	if (hop >= r->n_hops || !has_session(&r->hops[hop]))
+		return;
+	if (r->state == ROUTE_BUILDING)
+		fail(r, now, hop, why, "no session with this hop", sink);
+	else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING)
+		report_dead(r, hop, sink);
+}
+
+/* ---- echoes ---- */
+
+static void history_put(struct route_hop *h, bool lost)
+{
+	h->history = h->history << 1 | lost;
+	if (h->n_history < 64)
+		h->n_history++;
+}
+
+static void send_echo(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+	struct route_echo *e = &h->echoes[h->echo_hand++ % ROUTE_ECHOES];
+
+	if (e->nonce != 0)
+		history_put(h, true);
+	e->nonce = rng_u64(r->rng) | 1; /* 0 marks a free place */
+	e->sent = now;
+	h->echo_at = now;
+	if (h->silent_echoes < ROUTE_SILENT_ECHOES)
+		h->silent_echoes++;
+	sink->echo(sink->ctx, r, hop, e->nonce);
+}
+
+static void echoes_expire(struct route_hop *h, mono_t now)
+{
+	for (int i = 0; i < ROUTE_ECHOES; i++) {
+		if (h->echoes[i].nonce != 0 &&
+			mono_since(h->echoes[i].sent, now).ns >= ROUTE_ECHO_LOST.ns) {
+			h->echoes[i].nonce = 0;
+			history_put(h, true);
+		}
+	}
+}
+
+/* ROUTE_MEASURE: done when all echoes were answered or are lost. */
+static void measure_next(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[0];
+	bool all_sent = h->echo_hand >= ROUTE_MEASURE_ECHOES;
+
+	if (all_sent && (h->n_answered >= ROUTE_MEASURE_ECHOES ||
+		mono_since(h->echo_at, now).ns >= ROUTE_ECHO_LOST.ns)) {
+		bool heard = h->n_answered > 0;
+
+		sink->measured(sink->ctx, r, heard ? OK : ERR_TIMEOUT, h->srtt);
+		begin_closing(r, now, sink);
+	} else if (!all_sent && mono_since(h->echo_at, now).ns >= ROUTE_MEASURE_SPACING.ns) {
+		send_echo(r, now, 0, sink);
+	}
+}
+
+void route_on_echo(struct route *r, mono_t now, unsigned int hop, uint64_t nonce,
+	const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	if (hop >= r->n_hops || nonce == 0)
+		return;
+	for (int i = 0; i < ROUTE_ECHOES; i++) {
+		if (h->echoes[i].nonce != nonce)
+			continue;
+		h->echoes[i].nonce = 0;
+		rtt_sample(h, mono_since(h->echoes[i].sent, now));
+		history_put(h, false);
+		h->n_answered++;
+		route_on_heard(r, now, hop);
+		if (r->purpose == ROUTE_MEASURE && r->state == ROUTE_BUILDING)
+			measure_next(r, now, sink);
+		return;
+	}
+}
+
+/* ---- watching ---- */
+
+/* When there is cause to look closely: data without answer, or an overdue echo. */
+static mono_t alarm_from(const struct route *r)
+{
+	mono_t from = MONO_NEVER;
+
+	if (r->dead)
+		return from; /* it was said; keep the slow pace */
+	if (r->unanswered_at.ns != 0)
+		from = mono_add(r->unanswered_at, ROUTE_SUSPECT_AFTER);
+	for (unsigned int k = 0; k < r->n_hops; k++) {
+		const struct route_hop *h = &r->hops[k];
+
+		if (h->state != HOP_READY || h->silent_echoes == 0)
+			continue;
+		from = h->silent_echoes > 1 ? (mono_t){0} : mono_min(from, mono_add(h->echo_at, rto(h)));
+	}
+	return from;
+}
+
+/* Enough echoes were sent in vain: what is due next is the verdict. */
+static bool all_silent(const struct route *r, const struct route_hop *h)
+{
+	return !r->dead && h->silent_echoes == ROUTE_SILENT_ECHOES;
+}
+
+/* When this hop's next echo, or the verdict, is due. */
+static mono_t hop_due(const struct route *r, const struct route_hop *h, mono_t alarm)
+{
+	mono_t slow = mono_add(h->echo_at, ROUTE_ECHO_EVERY);
+	mono_t fast = mono_add(h->echo_at, all_silent(r, h) ? rto(h) : ROUTE_ECHO_FAST);
+
+	return mono_min(slow, fast.ns > alarm.ns ? fast : alarm);
+}
+
+static void watch_hop(
+	struct route *r, mono_t now, unsigned int hop, mono_t alarm, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	echoes_expire(h, now);
+	if (!mono_reached(hop_due(r, h, alarm), now))
+		return;
+	if (all_silent(r, h))
+		report_dead(r, hop, sink);
+	else
+		send_echo(r, now, hop, sink);
+}
+
+/* A tick far too late: the machine or this process slept, and what came meanwhile is still to be read. */
+static void forgive_stall(struct route *r, mono_t now)
+{
+	mono_t due = route_deadline(r);
+
+	if (mono_since(due, now).ns < ROUTE_STALL.ns)
+		return;
+	r->unanswered_at.ns = 0;
+	for (unsigned int k = 0; k < r->n_hops; k++) {
+		r->hops[k].silent_echoes = 0;
+		for (int i = 0; i < ROUTE_ECHOES; i++)
+			r->hops[k].echoes[i].nonce = 0;
+	}
+}
+
+static void watch(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	mono_t alarm;
+
+	forgive_stall(r, now);
+	alarm = alarm_from(r);
+	for (unsigned int k = 0; k < r->n_hops; k++)
+		if (r->hops[k].state == HOP_READY)
+			watch_hop(r, now, k, alarm, sink);
+}
+
+static mono_t watch_deadline(const struct route *r)
+{
+	const mono_t alarm = alarm_from(r);
+	mono_t d = MONO_NEVER;
+
+	for (unsigned int k = 0; k < r->n_hops; k++)
+		if (r->hops[k].state == HOP_READY)
+			d = mono_min(d, hop_due(r, &r->hops[k], alarm));
+	return d;
+}
+
+/* ---- time ---- */
+
+static void build_tick(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	unsigned int k = 0;
+
+	while (k < last(r) && established(&r->hops[k]))
+		k++;
+	if (mono_reached(r->build_deadline, now))
+		fail(r, now, k, ERR_TIMEOUT, "no answer in time", sink);
+	else if (r->hops[k].state == HOP_HANDSHAKING && mono_reached(r->hops[k].retry_at, now))
+		handshake_again(r, now, k, sink);
+	else if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
+		measure_next(r, now, sink);
+}
+
+void route_tick(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	switch (r->state) {
+	case ROUTE_BUILDING:
+		build_tick(r, now, sink);
+		return;
+	case ROUTE_READY:
+	case ROUTE_DRAINING:
+		if (r->state == ROUTE_DRAINING && mono_reached(r->drain_until, now))
+			begin_closing(r, now, sink);
+		else if (r->purpose == ROUTE_TRAFFIC)
+			watch(r, now, sink);
+		return;
+	case ROUTE_CLOSING:
+		if (mono_reached(r->close_until, now))
+			finish(r, sink);
+		return;
+	case ROUTE_CLOSED:
+		return;
+	}
+}
+
+static mono_t build_deadline(const struct route *r)
+{
+	mono_t d = r->build_deadline;
+
+	for (unsigned int k = 0; k < r->n_hops; k++)
+		if (r->hops[k].state == HOP_HANDSHAKING)
+			d = mono_min(d, r->hops[k].retry_at);
+	if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
+		d = mono_min(d, mono_add(r->hops[0].echo_at,
+			r->hops[0].echo_hand < ROUTE_MEASURE_ECHOES ? ROUTE_MEASURE_SPACING :
+								       ROUTE_ECHO_LOST));
+	return d;
+}
+
+mono_t route_deadline(const struct route *r)
+{
+	switch (r->state) {
+	case ROUTE_BUILDING:
+		return build_deadline(r);
+	case ROUTE_READY:
+	case ROUTE_DRAINING:
+		return mono_min(r->purpose == ROUTE_TRAFFIC ? watch_deadline(r) : MONO_NEVER,
+			r->state == ROUTE_DRAINING ? r->drain_until : MONO_NEVER);
+	case ROUTE_CLOSING:
+		return r->close_until;
+	case ROUTE_CLOSED:
+		break;
+	}
+	return MONO_NEVER;
+}
+
+/* ---- orders ---- */
+
+void route_close(struct route *r, mono_t now, dur_t drain, const struct route_sink *sink)
+{
+	if (r->state == ROUTE_BUILDING) {
+		return_exit(r, now, sink);
+		begin_closing(r, now, sink);
+	} else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) {
+		r->state = ROUTE_DRAINING;
+		r->drain_until = mono_add(now, drain);
+		if (drain.ns == 0 || r->exit_lent)
+			begin_closing(r, now, sink);
+	}
+}
+
+void route_on_idle(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	if (r->state == ROUTE_DRAINING)
+		begin_closing(r, now, sink);
+}
+
+void route_abort(struct route *r, const struct route_sink *sink)
+{
+	if (r->state != ROUTE_CLOSED)
+		finish(r, sink);
+}
+
+struct route_hop_stats route_hop_stats(const struct route *r, unsigned int hop)
+{
+	const struct route_hop *h = &r->hops[hop];
+	uint64_t mask = h->n_history >= 64 ? UINT64_MAX : ((uint64_t)1 << h->n_history) - 1;
+	struct route_hop_stats s = {
+		.rtt_us = (uint32_t)(h->srtt.ns / 1000),
+		.jitter_us = (uint32_t)(h->rttvar.ns / 1000),
+	};
+
+	if (h->n_history > 0)
+		s.loss_ppm = (uint32_t)((uint64_t)__builtin_popcountll(h->history & mask) * 1000000 /
+			h->n_history);
+	return s;
+}
