@@ -49,6 +49,8 @@ struct ask {
 /* After a view in which one in SYNC_FRESH_SHARE was new to us; doubled with each that was not so. */
 #define SYNC_EVERY_FRESH DUR_S(2)
 #define SYNC_FRESH_SHARE 20
+/* A client asks the next peer soon if one in so many was new: they need a second voice. */
+#define SYNC_VOICE_SHARE 200
 /* While the first views are pulled, and while there is nobody. */
 #define SYNC_EVERY_COLD DUR_MS(500)
 /* Pages from one peer in one go (3 descriptors each): then others get their turn. */

@@ -84,9 +84,12 @@ static bool page_has(const gossip_Page *p, const struct relay *r)
 	return false;
 }
 
-static bool vouched(const struct relay *r)
+/* What we reached ourselves, and tombstones: without them, who missed the news keeps the record until
+ * it runs out. Who never knew that node gets one for nothing, if its bucket differs anyway. */
+static bool served(const struct relay *r)
 {
-	return r->state == RELAY_PROVEN && (r->own || r->answered_at.ns != 0);
+	return (r->state == RELAY_PROVEN && (r->own || r->answered_at.ns != 0)) ||
+		r->state == RELAY_GONE;
 }
 
 static void upto_set(gossip_Paged *out, const struct relay *r)
@@ -115,7 +118,7 @@ static void on_page(
 			i = relays_bucket(t, b + 1) - 1;
 			continue;
 		}
-		if (!vouched(r) || page_has(p, r))
+		if (!served(r) || page_has(p, r))
 			continue;
 		out->records[out->records_count].size = DESCRIPTOR_SIZE;
 		memcpy(out->records[out->records_count++].bytes, r->bytes, DESCRIPTOR_SIZE);

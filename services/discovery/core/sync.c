@@ -174,8 +174,11 @@ static void pace_set(struct discovery *d, struct moment now)
 {
 	mono_t sooner = mono_add(now.mono, SYNC_EVERY_FRESH);
 	bool forming = d->n_fresh * SYNC_FRESH_SHARE > d->dir.relays.n;
+	bool one_voice = d->dir.client && d->n_fresh * SYNC_VOICE_SHARE > d->dir.relays.n;
 
 	d->n_fresh = 0;
+	if (one_voice) /* what this peer told waits for the next one */
+		d->next_sync = mono_min(d->next_sync, sooner);
 	if (!forming) {
 		d->sync_every.ns = d->sync_every.ns < SYNC_EVERY.ns / 2 ? 2 * d->sync_every.ns : SYNC_EVERY.ns;
 		return;
