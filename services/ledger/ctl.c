@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "verbs.h"
+
+int main(int argc, char **argv)
+{
+	return ctl_main(argc, argv, ROLE_LEDGER, ledger_help, LEDGER_N_HELP);
+}
