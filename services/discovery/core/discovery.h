@@ -138,7 +138,7 @@ struct discovery_sink {
 	/* Sends a question by way of tunnel; returns its id, 0 if it cannot be sent now. */
 	uint64_t (*ask)(void *ctx, const struct contact *to, const uint8_t *payload, size_t len);
 	void (*answer)(void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len);
-	/* To router; ERR_FULL: later. */
+	/* To router and gateway; ERR_FULL: later, ERR_UNAVAILABLE: when its link is up again. */
 	enum err (*learned)(void *ctx, const struct relay *r);
 	enum err (*gone)(void *ctx, const uint8_t node_id[static NODE_ID_SIZE]);
 	enum err (*complete)(void *ctx, uint32_t n_relays);

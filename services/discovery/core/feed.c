@@ -47,12 +47,20 @@ void feed_on_router_link(struct discovery *d)
 	snapshot_begin(d);
 }
 
+/* A link that is down begins anew when it is up again. */
+static bool router_took(struct feed *f, enum err e)
+{
+	if (e == ERR_UNAVAILABLE)
+		f->router_up = false;
+	return e == OK;
+}
+
 static bool gone_tell(struct discovery *d)
 {
 	struct feed *f = &d->feed;
 	uint32_t n = 0;
 
-	while (n < f->n_gone && d->sink.gone(d->sink.ctx, f->gone[n]) == OK)
+	while (n < f->n_gone && router_took(f, d->sink.gone(d->sink.ctx, f->gone[n])))
 		n++;
 	f->n_gone -= n;
 	memmove(f->gone[0], f->gone[n], f->n_gone * sizeof(f->gone[0]));
@@ -71,7 +79,7 @@ static bool learned_tell(struct discovery *d)
 		struct relay *r = relays_at(t, f->at % t->n);
 
 		if (r->state == RELAY_PROVEN && !r->own && !r->told) {
-			if (d->sink.learned(d->sink.ctx, r) != OK)
+			if (!router_took(f, d->sink.learned(d->sink.ctx, r)))
 				return false;
 			r->told = true;
 		}
@@ -89,7 +97,7 @@ static bool router_tell(struct discovery *d)
 		return false;
 	if (!f->snapshot || !d->warm)
 		return true;
-	if (d->sink.complete(d->sink.ctx, discovery_state(d).n_relays) != OK)
+	if (!router_took(f, d->sink.complete(d->sink.ctx, discovery_state(d).n_relays)))
 		return false;
 	f->snapshot = false;
 	return true;
@@ -105,6 +113,7 @@ static void gateway_tell(struct discovery *d, mono_t now)
 {
 	struct feed *f = &d->feed;
 	struct directory_state s;
+	enum err e;
 
 	if (!f->gateway_up || !mono_reached(f->next_state, now))
 		return;
@@ -112,10 +121,10 @@ static void gateway_tell(struct discovery *d, mono_t now)
 	s = discovery_state(d);
 	if (f->state_said && same_state(&s, &f->said))
 		return;
-	if (d->sink.state(d->sink.ctx, &s) != OK)
-		return;
+	e = d->sink.state(d->sink.ctx, &s);
+	f->gateway_up = e != ERR_UNAVAILABLE;
+	f->state_said = e == OK;
 	f->said = s;
-	f->state_said = true;
 }
 
 static bool router_owed(const struct discovery *d)
