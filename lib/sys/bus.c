@@ -422,6 +422,16 @@ size_t bus_fds(const struct bus *b, int *ret_fds, size_t max)
 	return n;
 }
 
+/* An outgoing socket's fd stays readable until its pending commands (connected, lost) are taken in,
+ * which only a call on that socket does: without this an idle service would spin. */
+static void commands_take(void *sock)
+{
+	int events;
+	size_t len = sizeof(events);
+
+	(void)zmq_getsockopt(sock, ZMQ_EVENTS, &events, &len);
+}
+
 bool bus_turn(struct bus *b, mono_t now)
 {
 	bool more = false;
@@ -429,6 +439,7 @@ bool bus_turn(struct bus *b, mono_t now)
 	(void)now;
 	for (enum role r = ROLE_NONE; r < ROLES; r++) {
 		if (b->out[r].sock != NULL) {
+			commands_take(b->out[r].sock);
 			monitor_read(b, r);
 			if (b->out[r].fresh)
 				link_greet(b, r);
