@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "services/tunnel/core/meter.h"
+
+#define MIB (1u << 20)
+
+static const mono_t start = {1000000000};
+
+static mono_t at_ms(uint64_t ms)
+{
+	return mono_add(start, DUR_MS(ms));
+}
+
+/* [P-62] */
+static void passes_while_used_is_below_credit(void **state)
+{
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, start, 1000, true);
+	assert_true(meter_may(&m));
+	meter_count(&m, 600, 399);
+	assert_true(meter_may(&m));
+	meter_count(&m, 0, 1);
+	assert_false(meter_may(&m));
+	meter_grant(&m, 1000);
+	assert_false(meter_may(&m));
+	meter_grant(&m, 1001);
+	assert_true(meter_may(&m));
+	meter_count(&m, 5000, 0); /* the last batch may overshoot */
+	assert_false(meter_may(&m));
+	meter_grant(&m, 500); /* a grant never takes back */
+	assert_int_equal(m.credit_bytes, 1001);
+	meter_grant(&m, UINT64_MAX);
+	assert_true(meter_may(&m));
+}
+
+static void free_session_never_stops(void **state)
+{
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, start, 0, false);
+	meter_count(&m, 1ull << 40, 1ull << 40);
+	assert_true(meter_may(&m));
+	assert_int_equal(meter_due(&m, start) & METER_NOTICE, 0);
+}
+
+static void report_is_due_by_bytes_and_by_time(void **state)
+{
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, start, 64 * MIB, true);
+	assert_int_equal(meter_due(&m, at_ms(5000)), 0); /* nothing was used */
+	meter_count(&m, METER_REPORT_MAX - 1, 0);
+	assert_int_equal(meter_due(&m, at_ms(0)), 0);
+	meter_count(&m, 0, 1);
+	assert_int_equal(meter_due(&m, at_ms(10)), METER_REPORT);
+	assert_int_equal(meter_due(&m, at_ms(10)), 0);
+	meter_count(&m, 1, 0);
+	assert_int_equal(meter_due(&m, at_ms(1009)), 0);
+	assert_int_equal(meter_due(&m, at_ms(1010)), METER_REPORT);
+	/* close to the end of the credit the reports come closer together */
+	meter_count(&m, 59 * MIB, 0);
+	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
+	meter_count(&m, MIB / 8, 0);
+	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
+}
+
+/* [P-63] */
+static void notice_comes_before_the_end_and_not_too_often(void **state)
+{
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, start, 8 * MIB, true);
+	meter_count(&m, 6 * MIB - 1, 0);
+	assert_int_equal(meter_due(&m, at_ms(0)) & METER_NOTICE, 0);
+	meter_count(&m, 1, 0); /* a quarter left */
+	assert_int_equal(meter_due(&m, at_ms(0)) & METER_NOTICE, METER_NOTICE);
+	assert_int_equal(meter_due(&m, at_ms(999)) & METER_NOTICE, 0);
+	assert_int_equal(meter_due(&m, at_ms(1000)) & METER_NOTICE, METER_NOTICE);
+	meter_grant(&m, 16 * MIB); /* granted 8 more: warns at 14 */
+	assert_int_equal(meter_due(&m, at_ms(3000)) & METER_NOTICE, 0);
+	meter_count(&m, 8 * MIB, 0);
+	assert_int_equal(meter_due(&m, at_ms(3000)) & METER_NOTICE, METER_NOTICE);
+	/* a small grant still warns 256 KiB ahead */
+	meter_grant(&m, 16 * MIB + 300 * 1024);
+	meter_count(&m, 2 * MIB + 45 * 1024, 0);
+	assert_int_equal(meter_due(&m, at_ms(9000)) & METER_NOTICE, METER_NOTICE);
+	meter_init(&m, start, 0, true);
+	assert_int_equal(meter_due(&m, at_ms(0)) & METER_NOTICE, METER_NOTICE);
+}
+
+static void bucket_keeps_its_rate(void **state)
+{
+	struct bucket b;
+	uint64_t passed = 0;
+
+	(void)state;
+	bucket_init(&b, start, 1000000, 0);
+	assert_int_equal(b.burst_bytes, 65536);
+	for (uint64_t us = 0; us < 2000000; us += 100)
+		if (bucket_take(&b, mono_add(start, DUR_US(us)), 1500))
+			passed += 1500;
+	assert_in_range(passed, 2000000 + 60000, 2000000 + 65536 + 1500);
+}
+
+static void bucket_lets_a_large_batch_into_debt_once(void **state)
+{
+	struct bucket b;
+
+	(void)state;
+	bucket_init(&b, start, 1000, 1000);
+	assert_true(bucket_take(&b, start, 3000));
+	assert_false(bucket_take(&b, mono_add(start, DUR_S(2)), 1));
+	assert_true(bucket_take(&b, mono_add(start, DUR_MS(2001)), 1));
+	bucket_init(&b, start, 0, 0);
+	assert_true(bucket_take(&b, start, UINT64_MAX)); /* no limit */
+}
+
+static void bucket_does_not_lose_fractions(void **state)
+{
+	struct bucket b;
+	uint64_t n = 0;
+
+	(void)state;
+	bucket_init(&b, start, 3, 1); /* a byte each 333 ms, looked at each ms */
+	for (uint64_t ms = 0; ms < 10000; ms++)
+		n += bucket_take(&b, at_ms(ms), 1);
+	assert_in_range(n, 30, 31);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(passes_while_used_is_below_credit),
+		cmocka_unit_test(free_session_never_stops),
+		cmocka_unit_test(report_is_due_by_bytes_and_by_time),
+		cmocka_unit_test(notice_comes_before_the_end_and_not_too_often),
+		cmocka_unit_test(bucket_keeps_its_rate),
+		cmocka_unit_test(bucket_lets_a_large_batch_into_debt_once),
+		cmocka_unit_test(bucket_does_not_lose_fractions),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
