@@ -108,18 +108,19 @@ static uint64_t own_used(const struct payer_session *s)
 	return s->up_bytes + s->down_bytes;
 }
 
-/* The most that a relay may count: some of what it sent was lost on the way to us. */
-static uint64_t relay_used_max(const struct payer_session *s)
+/* By how much a relay may count more: some of what it sent was lost on the way to us. [P-87] */
+static uint64_t drift_max(const struct payer_session *s)
 {
-	return own_used(s) + own_used(s) / 20 + QUANTUM_MAX;
+	return own_used(s) / 20 + QUANTUM_MAX;
 }
 
 uint64_t payer_used(const struct payer_session *s)
 {
-	uint64_t own = own_used(s), most = relay_used_max(s);
-	uint64_t theirs = s->relay_used < most ? s->relay_used : most;
+	uint64_t own = own_used(s);
 
-	return own > theirs ? own : theirs;
+	if (s->drift < 0) /* what we sent and has not arrived, or never will */
+		return own - (own < (uint64_t)-s->drift ? own : (uint64_t)-s->drift);
+	return own + ((uint64_t)s->drift < drift_max(s) ? (uint64_t)s->drift : drift_max(s));
 }
 
 uint64_t payer_paid_bytes(const struct payer_session *s)
@@ -294,7 +295,7 @@ bool payer_on_usage(struct payer *p, mono_t now, uint64_t session, uint64_t up, 
 	s->up_bytes = up > s->up_bytes ? up : s->up_bytes;
 	s->down_bytes = down > s->down_bytes ? down : s->down_bytes;
 	p->work = true;
-	if (s->relay_used > relay_used_max(s))
+	if (s->relay_used > own_used(s) + drift_max(s))
 		trouble(s, sink, false, "it counts more traffic than passed");
 	if (notice_credit == s->notice_credit)
 		return true;
@@ -351,8 +352,11 @@ static void commit_take(struct payer_session *s, const uint8_t *commit, size_t l
 
 static void relay_used_take(struct payer_session *s, uint64_t used)
 {
-	if (used > s->relay_used && used <= UINT64_MAX / 2)
-		s->relay_used = used;
+	if (used <= s->relay_used || used > UINT64_MAX / 2)
+		return;
+	s->relay_used = used;
+	/* After our restart tunnel may not have said yet what we used. */
+	s->drift = own_used(s) == 0 ? 0 : (int64_t)used - (int64_t)own_used(s);
 }
 
 /* NULL: the quote can be worked with. */

@@ -12,8 +12,8 @@
  *
  * So a hop can at worst keep two quanta for nothing, and a link of 300 Mbit/s and 100 ms (3.75 MB under
  * way) never waits for a ticket. A lost answer leads to the same ticket again, never to a new one.
- * "used" is the larger of our count and the relay's, which sees what was lost on the way; the relay's
- * counts only up to ours + 5 % + one quantum. A relay that wants more, forgets credit or refuses what
+ * "used" is the relay's last count and what we counted since: it sends what is lost on the way to us
+ * and never gets what is lost on the way to it. More than our own count + 5 % + one quantum it never is. A relay that wants more, forgets credit or refuses what
  * is right is reported (trouble), and a new quote is asked when it says that it stops for payment.
  *
  * Sequence of a session: waiting (row from the store, tunnel has not told of it yet), idle (free hop, or
@@ -100,7 +100,8 @@ struct payer_session {
 	mono_t quoted_at;
 	/* accounts in bytes, cumulative */
 	uint64_t up_bytes, down_bytes;
-	uint64_t relay_used;
+	uint64_t relay_used; /* the highest that it named */
+	int64_t drift;	     /* by how much that was more than ours, bytes */
 	uint64_t granted; /* allowance and tickets that the relay has acknowledged */
 	uint64_t relay_credit; /* the highest that it named */
 	uint64_t notice_credit;
