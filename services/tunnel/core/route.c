@@ -139,42 +139,48 @@ static dur_t rto(const struct route_hop *h)
 
 /* ---- the end ---- */
 
+static void ask_detach(struct route *r, unsigned int hop, const struct route_sink *sink)
+{
+	overlay_Control m = {.which_body = overlay_Control_detach_tag};
+
+	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_DETACH, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
+}
+
+/* Whom no word reached yet gets one without an answer. */
 static void finish(struct route *r, const struct route_sink *sink)
 {
-	r->state = ROUTE_CLOSED;
 	for (unsigned int k = r->n_hops; k-- > 0;) {
+		if (r->state == ROUTE_CLOSING && k < r->n_untold && established(&r->hops[k]))
+			ask_detach(r, k, sink);
 		if (has_session(&r->hops[k])) {
 			r->hops[k].state = HOP_ENDED;
 			sink->end(sink->ctx, r, k);
 		}
 	}
+	r->state = ROUTE_CLOSED;
 	r->exit_from = NULL;
 	sink->closed(sink->ctx, r);
 }
 
-static void ask_end(struct route *r, unsigned int hop, pb_size_t which, const struct route_sink *sink)
+/* [P-9] One after the other from the far end, so that each answer still finds its way back. */
+static void tell_next(struct route *r, const struct route_sink *sink)
 {
-	overlay_Control m = {.which_body = which};
-
-	if (which == overlay_Control_close_tag)
-		m.body.close.slot = ROUTE_SLOT;
-	r->n_closing++;
-	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_END, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
+	while (r->n_untold > 0) {
+		r->n_untold--;
+		if (established(&r->hops[r->n_untold])) {
+			ask_detach(r, r->n_untold, sink);
+			return;
+		}
+	}
+	finish(r, sink);
 }
 
-/* [P-9] From the far end, so that each word still finds its way. */
 static void begin_closing(struct route *r, mono_t now, const struct route_sink *sink)
 {
 	r->state = ROUTE_CLOSING;
 	r->close_until = mono_add(now, ROUTE_CLOSE_PATIENCE);
-	r->n_closing = 0;
-	if (established(&r->hops[last(r)]))
-		ask_end(r, last(r), overlay_Control_detach_tag, sink);
-	for (unsigned int k = last(r); k-- > 0;)
-		if (established(&r->hops[k]) && r->hops[k + 1].state != HOP_IDLE)
-			ask_end(r, k, overlay_Control_close_tag, sink);
-	if (r->n_closing == 0)
-		finish(r, sink);
+	r->n_untold = r->n_hops;
+	tell_next(r, sink);
 }
 
 /* The exit did not follow: give its session back to where it came from, if that still stands. */
@@ -448,10 +454,10 @@ static void on_attached(
 	}
 }
 
-static void end_answered(struct route *r, const struct route_sink *sink)
+static void detached(struct route *r, unsigned int hop, const struct route_sink *sink)
 {
-	if (r->state == ROUTE_CLOSING && r->n_closing > 0 && --r->n_closing == 0)
-		finish(r, sink);
+	if (r->state == ROUTE_CLOSING && hop == r->n_untold)
+		tell_next(r, sink);
 }
 
 void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag,
@@ -460,8 +466,8 @@ void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag
 	if (hop >= r->n_hops)
 		return;
 	route_on_heard(r, now, hop);
-	if (tag == ROUTE_TAG_END) {
-		end_answered(r, sink);
+	if (tag == ROUTE_TAG_DETACH) {
+		detached(r, hop, sink);
 	} else if (r->state != ROUTE_BUILDING) {
 		return;
 	} else if (a->which_body == overlay_Control_refused_tag) {
@@ -478,8 +484,8 @@ void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag
 void route_on_no_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag, enum err why,
 	const struct route_sink *sink)
 {
-	if (tag == ROUTE_TAG_END)
-		end_answered(r, sink);
+	if (tag == ROUTE_TAG_DETACH)
+		detached(r, hop, sink);
 	else if (r->state == ROUTE_BUILDING)
 		fail(r, now, hop, why, "no answer to a request", sink);
 }

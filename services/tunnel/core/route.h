@@ -22,7 +22,8 @@
  * [P-5] A fresh key pair for every hop of every route. [P-6] Extend is followed at once by the
  * initiation. [P-7] A route whose exit answers Attach with another policy digest than its descriptor's
  * fails. [P-8] A move of the exit begins with an initiation by the new path. [P-9] Teardown: Detach
- * to the exit, Close to the relays, from the far end; then the sessions are forgotten and keys wiped.
+ * to each hop, one after the other from the far end (500 ms in all, then without waiting); then the
+ * sessions are forgotten and keys wiped.
  *
  * The same machine, with purpose, measures a candidate guard (handshake and 5 echoes) and holds a
  * session for a talk of services between two nodes (handshake only).
@@ -55,7 +56,7 @@
 #define ROUTE_RTO_MIN DUR_MS(250)
 #define ROUTE_RTO_MAX DUR_MS(1000)
 #define ROUTE_REQUEST_DEADLINE DUR_S(8)
-#define ROUTE_CLOSE_PATIENCE DUR_MS(500) /* for Detach and Close to be sent twice */
+#define ROUTE_CLOSE_PATIENCE DUR_MS(500) /* for all hops to answer Detach */
 #define ROUTE_ECHO_LOST DUR_MS(1500) /* answers later than this count as lost */
 #define ROUTE_STALL DUR_MS(500)	/* a tick so late says that we slept, not the hops */
 #define ROUTE_ECHOES 16		/* echoes in flight per hop: 1.5 s of fast ones, and a few */
@@ -109,7 +110,7 @@ enum route_hop_state {
 enum route_tag {
 	ROUTE_TAG_EXTEND,
 	ROUTE_TAG_ATTACH,
-	ROUTE_TAG_END /* Detach or Close */
+	ROUTE_TAG_DETACH
 };
 
 struct route_hop {
@@ -193,7 +194,7 @@ struct route {
 	mono_t unanswered_at;	   /* first data sent since the exit was heard; 0: none */
 	mono_t drain_until;
 	mono_t close_until;
-	uint32_t n_closing;	   /* requests of the teardown under way */
+	unsigned int n_untold;	   /* closing: hops below this have not been told */
 	struct rng *rng;	   /* nonces; borrowed for life */
 	void *user;		   /* the wiring's own */
 };
