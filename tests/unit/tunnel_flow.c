@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "services/tunnel/core/flow.h"
-#include "tunnel_packets.h"
+#include "tests/harness/tunnel_pk.h"
 
 #define FLOWS 64
 #define DEV4 "10.99.0.2"

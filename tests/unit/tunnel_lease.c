@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "services/tunnel/core/lease.h"
-#include "tunnel_packets.h"
+#include "tests/harness/tunnel_pk.h"
 
 static struct lease_conf conf_of(uint8_t worker, uint8_t bits, uint32_t leases)
 {

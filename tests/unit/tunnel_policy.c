@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "services/tunnel/core/policy.h"
-#include "tunnel_packets.h"
+#include "tests/harness/tunnel_pk.h"
 
 static struct policy policy_of(bool test_network)
 {

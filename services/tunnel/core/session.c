@@ -284,3 +284,9 @@ void session_initiate(struct session *s, struct session_env *env, mono_t now)
 	session_demand(s, env, now, &fx);
 	session_flush(s, env, fx);
 }
+
+void session_initiate_anew(struct session *s, struct session_env *env, mono_t now)
+{
+	s->initiation_sent = unset;
+	session_initiate(s, env, now);
+}

@@ -172,6 +172,10 @@ void session_tick(struct session *s, struct session_env *env, mono_t now);
 /* --- handshake ------------------------------------------------------------------------------------- */
 /* We want keys (something waits to be sent): begins an attempt, or does nothing if one runs. */
 void session_initiate(struct session *s, struct session_env *env, mono_t now);
+/* The same at once, whatever was sent before and however fresh the keys are. For the overlay: while a
+ * route is built a lost message must not cost REKEY_TIMEOUT, and a session that moves to a new path
+ * begins there with an initiation. The caller limits the rate (route.h does). */
+void session_initiate_anew(struct session *s, struct session_env *env, mono_t now);
 
 /* Makes type 1, macs filled in. wall_ns: wall clock, ns since 1970. Only in answer to
  * SESSION_SEND_INITIATION (or once after session_initiate). ERR_FULL: no index left (tried again by
