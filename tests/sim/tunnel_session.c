@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Two sessions over a wire that loses, delays, reorders and duplicates, for a million random steps
- * on a virtual clock, each step compared with a slow model: a log of what happened, from which the rules of the paper are
- * read afresh every time. Effects must come when the model says, all of them and no others, and the
- * session's deadline must be the model's. */
+ * on a virtual clock, each step compared with a slow model: a log of what happened, from which the
+ * rules of the paper are read afresh every time. Effects must come when the model says, all of them
+ * and no others, and the session's deadline must be the model's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -374,7 +374,7 @@ static void wire_move(struct host *h, const struct weather *w)
 static dur_t draw_pause(void)
 {
 	uint64_t r = rng_below(&dice, 1000);
-	uint64_t max = r < 900 ? 2ull * S : r < 995 ? 40ull * S : 400ull * S;
+	uint64_t max = r < 960 ? S / 5 : r < 999 ? 20ull * S : 400ull * S;
 
 	return (dur_t){rng_below(&dice, max)};
 }
@@ -457,9 +457,9 @@ static void follows_the_model_for_a_million_steps(void **state)
 			CHECK(p->b.n_got > got);
 		}
 	}
-	assert_true(p->a.s.stats.handshakes > 1000 && p->b.s.stats.handshakes > 1000);
+	assert_true(p->a.s.stats.handshakes > 500 && p->b.s.stats.handshakes > 500);
 	for (int i = 0; i < FX_KINDS; i++)
-		assert_true(p->a.n_fx[i] > 50 && p->b.n_fx[i] > 50);
+		assert_true(p->a.n_fx[i] > 20 && p->b.n_fx[i] > 20);
 	assert_true(n_delivered > 100000 && n_refused > 1000);
 	print_message("handshakes %u, delivered %u, refused %u, gave up %u\n",
 		(unsigned int)p->a.s.stats.handshakes, (unsigned int)n_delivered, (unsigned int)n_refused,

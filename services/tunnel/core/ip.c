@@ -142,7 +142,7 @@ uint64_t ip_sum(const void *p, size_t len, uint64_t sum)
 	}
 	s0 += s1;
 	/* 2^32 = 1 modulo 2^16 - 1: the four words may simply be added */
-	return (uint32_t)s0 + (uint32_t)(s0 >> 32) + (uint64_t)(uint32_t)(s0 >> 64) + (uint32_t)(s0 >> 96);
+	return (uint64_t)(uint32_t)s0 + (uint32_t)(s0 >> 32) + (uint32_t)(s0 >> 64) + (uint32_t)(s0 >> 96);
 }
 
 uint64_t ip_sum_pseudo(const uint8_t *pkt, const struct ip_packet *p, uint8_t proto, uint32_t l4_len,

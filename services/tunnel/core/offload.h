@@ -82,7 +82,8 @@ void offload_cut(const struct offload_super *s, const struct offload_layout *l,
 /* --- in: wire to TUN ------------------------------------------------------------------------------- */
 #define OFFLOAD_PACKETS 512 /* joined at once: a few UDP_GRO datagrams */
 #define OFFLOAD_RUN_PACKETS 128 /* in one run; with the virtio header that many iovecs + 1 */
-#define OFFLOAD_HASH 64	    /* flows told apart at once; more only join less */
+#define OFFLOAD_SETS 32	    /* flows told apart at once: sets of */
+#define OFFLOAD_WAYS 4	    /* this many; more flows only join less */
 
 enum offload_cap { /* what the device takes */
 	OFFLOAD_CAP_TCP4 = 1 << 0,
@@ -111,13 +112,14 @@ struct offload_run {
 	bool verified;	     /* the first one's checksum is right */
 	uint32_t len;	     /* IP bytes of the joined packet */
 	uint32_t next_seq;   /* TCP */
+	uint32_t hash;	     /* of the flow */
 };
 
 /* About 20 KB; one per worker. */
 struct offload_joiner {
 	unsigned int caps;
 	uint16_t n_pieces, n_runs;
-	uint16_t recent[OFFLOAD_HASH]; /* newest run of each flow hash */
+	uint16_t recent[OFFLOAD_SETS][OFFLOAD_WAYS]; /* newest run of a flow, by hash */
 	struct offload_piece pieces[OFFLOAD_PACKETS];
 	struct offload_run runs[OFFLOAD_PACKETS];
 };

@@ -17,13 +17,29 @@ void offload_joiner_init(struct offload_joiner *j, unsigned int caps)
 }
 
 /* --- which flow, and may it be joined at all? ---------------------------------------------------------- */
-static unsigned int flow_hash(const uint8_t *pkt, const struct ip_packet *ip)
+static uint32_t flow_hash(const uint8_t *pkt, const struct ip_packet *ip)
 {
 	uint64_t h = le32_get(pkt + ip->l4);
 
 	for (unsigned int i = 0; i < 2u * ip->addr_len; i += 4)
 		h = (h ^ le32_get(pkt + ip->src + i)) * 0x9e3779b97f4a7c15u;
-	return (unsigned int)(h >> 32) % OFFLOAD_HASH;
+	return (uint32_t)(h >> 32);
+}
+
+/* Where the newest run of the flow is kept; else the place of the run that has been quiet longest. */
+static uint16_t *recent_of(struct offload_joiner *j, uint32_t hash)
+{
+	uint16_t *set = j->recent[hash % OFFLOAD_SETS], *oldest = set;
+
+	for (int i = 0; i < OFFLOAD_WAYS; i++) {
+		if (set[i] == OFFLOAD_NONE)
+			return &set[i];
+		if (j->runs[set[i]].hash == hash)
+			return &set[i];
+		if (j->runs[set[i]].last < j->runs[*oldest].last)
+			oldest = &set[i];
+	}
+	return oldest;
 }
 
 static bool tcp_joinable(const uint8_t *tcp)
@@ -122,7 +138,7 @@ static void append(struct offload_joiner *j, struct offload_run *r, uint16_t pie
 }
 
 static uint16_t run_new(struct offload_joiner *j, uint16_t piece, const uint8_t *pkt,
-	const struct ip_packet *ip, bool may_grow)
+	const struct ip_packet *ip, uint32_t hash, bool may_grow)
 {
 	uint16_t i = j->n_runs++;
 	struct offload_run *r = &j->runs[i];
@@ -136,6 +152,7 @@ static uint16_t run_new(struct offload_joiner *j, uint16_t piece, const uint8_t 
 		.family = ip->family,
 		.kind = OFFLOAD_SINGLE,
 		.len = ip->len,
+		.hash = hash,
 	};
 	if (may_grow) {
 		r->kind = ip->proto == IP_PROTO_TCP ? OFFLOAD_TCP : OFFLOAD_UDP;
@@ -150,6 +167,7 @@ static uint16_t run_new(struct offload_joiner *j, uint16_t piece, const uint8_t 
 enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_packet *ip)
 {
 	uint16_t piece = j->n_pieces, *recent;
+	uint32_t hash;
 	bool may_grow;
 
 	if (piece == OFFLOAD_PACKETS)
@@ -158,10 +176,11 @@ enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_pac
 	j->pieces[piece] = (struct offload_piece){pkt, (uint16_t)ip->len, OFFLOAD_NONE};
 	if (!has_flow(ip)) { /* whose it is cannot be told: nothing may overtake it */
 		memset(j->recent, 0xff, sizeof(j->recent));
-		run_new(j, piece, pkt, ip, false);
+		run_new(j, piece, pkt, ip, 0, false);
 		return OK;
 	}
-	recent = &j->recent[flow_hash(pkt, ip)];
+	hash = flow_hash(pkt, ip);
+	recent = recent_of(j, hash);
 	may_grow = joinable(j, pkt, ip);
 	if (may_grow && *recent != OFFLOAD_NONE) {
 		struct offload_run *r = &j->runs[*recent];
@@ -171,7 +190,7 @@ enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_pac
 			return OK;
 		}
 	}
-	*recent = run_new(j, piece, pkt, ip, may_grow);
+	*recent = run_new(j, piece, pkt, ip, hash, may_grow);
 	return OK;
 }
 
