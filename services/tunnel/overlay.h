@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The overlay as one worker runs it: the wiring between the pure cores (circuit, control, admit, lease,
+ * flow, policy, meter, route) and what moves packets.
+ *
+ * The worker owns sockets, sessions and buffers and knows sessions by dense handles. It offers struct
+ * overlay_ops and calls overlay_on_*; the overlay decides. A drop-in WireGuard has no overlay, and the
+ * packet path is the same. Sessions are of two kinds here: strangers that use us as relay or exit, and
+ * hops, sessions that we began as a client. Configured peers of a stock WireGuard never come here.
+ *
+ * All functions run in the worker's thread. `now` is the instant of the batch. */
+#ifndef TUNNEL_OVERLAY_H
+#define TUNNEL_OVERLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/net.h"
+#include "lib/rng.h"
+#include "lib/sys/bus.h"
+#include "lib/sys/ctl.h"
+#include "lib/units.h"
+#include "proto/tunnel.pb.h"
+#include "services/tunnel/core/noise.h"
+
+#define OVERLAY_NO_SESSION UINT32_MAX
+
+/* A message or packet in place: the worker's buffer has room around it for the layers that it will
+ * still get (how much is the worker's business). */
+struct overlay_msg {
+	uint8_t *buf;
+	uint32_t len;
+};
+
+/* How the messages of a session that we began travel. */
+struct overlay_carrier {
+	bool nested;		  /* in relay frames of `slot` inside session `parent` */
+	uint32_t parent;
+	uint16_t slot;
+	struct net_endpoint to;	  /* else over UDP to here */
+};
+
+enum overlay_tun {
+	OVERLAY_TUN_CLIENT,
+	OVERLAY_TUN_EXIT
+};
+
+/* What the worker does for the overlay. None may call back into the overlay. */
+struct overlay_ops {
+	void *ctx;
+	/* Begins a session with pk; id is borrowed until session_end. Does not initiate. */
+	enum err (*session_open)(void *ctx, mono_t now, const struct noise_identity *id,
+		const uint8_t pk[static 32], const struct overlay_carrier *by, uint32_t *ret_session);
+	/* Wipes and frees; the handle may be used anew at once. */
+	void (*session_end)(void *ctx, uint32_t session);
+	/* Sends another initiation now, whatever the timers say. */
+	void (*session_handshake)(void *ctx, mono_t now, uint32_t session);
+	void (*session_carry)(void *ctx, uint32_t session, const struct overlay_carrier *by);
+	/* Seals one payload and sends it; dropped if there are no keys. */
+	void (*session_send)(void *ctx, mono_t now, uint32_t session, const uint8_t *payload, size_t len);
+	/* Seals each whole WireGuard message in a relay frame of slot and sends them, in order, in
+	 * place. */
+	void (*session_relay)(void *ctx, mono_t now, uint32_t session, uint16_t slot,
+		struct overlay_msg *msgs, size_t n);
+	/* Sends the messages as they are by the onward socket. */
+	void (*onward)(void *ctx, const struct net_endpoint *to, const struct overlay_msg *msgs, size_t n);
+	/* WireGuard messages that came in relay frames of (session, slot): for the session nested
+	 * there. */
+	void (*nested)(void *ctx, mono_t now, uint32_t session, uint16_t slot, struct overlay_msg *msgs,
+		size_t n);
+	/* Writes IP packets to a device, joined where that is possible. */
+	void (*tun_write)(void *ctx, enum overlay_tun which, struct overlay_msg *msgs, size_t n);
+	/* A fact for another service; msg is a YIn of the receiver and is copied. */
+	void (*tell)(void *ctx, enum role to, const void *msg);
+};
+
+struct overlay_conf {
+	uint32_t sessions_max;	/* handles are below this */
+	uint32_t strangers_max;
+	uint32_t legs_max;
+	uint8_t worker, worker_bits;
+	uint64_t rate_Bps;	/* shared rate of this worker, 0: no limit */
+	bool have_ip4, have_ip6; /* uplink families */
+	bool test_network;
+	uint8_t self_wg_pk[32];
+	/* exit */
+	struct net_prefix pool4, pool6;
+	struct net_addr resolver4, resolver6;
+	struct net_prefix own[16]; /* own addresses and LAN: refused as destinations */
+	size_t n_own;
+	uint32_t exit_mtu;
+	/* client: constant addresses of the device */
+	struct net_addr device4, device6, device_dns4, device_dns6;
+	uint32_t flows_max;
+};
+
+struct overlay;
+
+/* Caller owns the result (overlay_free). ERR_INVALID: conf does not hold together; ERR_FULL: memory. */
+NODISCARD enum err overlay_new(struct overlay **ret_o, const struct overlay_conf *conf,
+	const struct overlay_ops *ops, struct rng *rng, mono_t now);
+void overlay_free(struct overlay **o);
+
+/* ---- strangers ---- */
+/* Before the expensive part of an initiation of an unknown key. OK, or drop it. */
+NODISCARD enum err overlay_admit(struct overlay *o, mono_t now, const struct net_addr *src);
+/* Room for one more stranger? On OK end *ret_victim first unless it is OVERLAY_NO_SESSION. */
+NODISCARD enum err overlay_room(struct overlay *o, mono_t now, uint32_t *ret_victim);
+void overlay_stranger_new(struct overlay *o, mono_t now, uint32_t session);
+
+/* ---- events of sessions ---- */
+void overlay_on_established(struct overlay *o, mono_t now, uint32_t session);
+/* Handshakes were given up, or the last keys expired. The worker ends strangers itself. */
+void overlay_on_dead(struct overlay *o, mono_t now, uint32_t session);
+/* The worker ended it (not called for session_end). */
+void overlay_session_gone(struct overlay *o, mono_t now, uint32_t session);
+
+/* ---- packets ---- */
+/* n decrypted, authenticated, fresh payloads of one session, in order. May be changed in place. */
+void overlay_on_payloads(struct overlay *o, mono_t now, uint32_t session, struct overlay_msg *msgs, size_t n);
+/* n datagrams from one source at the onward socket. */
+void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint *from,
+	struct overlay_msg *msgs, size_t n);
+/* A packet (or super-packet; partial: its checksum is still a pseudo-header sum) read from a device,
+ * changed in place: the session that carries it, or OVERLAY_NO_SESSION: drop. reset: room for a TCP
+ * reset of 60 bytes to be written back to the device, *ret_reset_len is 0 if none is due. */
+uint32_t overlay_on_tun(struct overlay *o, mono_t now, enum overlay_tun which, uint8_t *pkt, size_t len,
+	bool partial, uint8_t reset[static 60], size_t *ret_reset_len);
+
+/* Payload bytes that went out in a session, as they are billed: inner WireGuard messages of relay
+ * frames and IP packets (without padding). The worker says it for what it sealed itself: packets from
+ * a device, and each layer of what is nested. Not for overlay_ops.session_relay. */
+void overlay_on_sent(struct overlay *o, mono_t now, uint32_t session, uint64_t n_bytes);
+
+/* ---- time ---- */
+void overlay_tick(struct overlay *o, mono_t now);
+mono_t overlay_deadline(const struct overlay *o);
+
+/* ---- control, from the main thread while it waits ---- */
+/* A message of the bus. */
+void overlay_order(struct overlay *o, mono_t now, wall_t wall, enum role from, const mvpn_TunnelIn *in);
+/* The link to `to` came up: tell it all it should know. Returns how many sessions or routes were
+ * told. */
+uint32_t overlay_snapshot(struct overlay *o, mono_t now, enum role to);
+/* A service restarted: what it asked for is void. */
+void overlay_service_gone(struct overlay *o, mono_t now, enum role who);
+/* Takes wall time along for descriptors (once a second is enough). */
+void overlay_wall(struct overlay *o, wall_t wall);
+
+struct overlay_totals {
+	uint32_t n_strangers, n_routes, n_legs, n_leases;
+	uint64_t shared_bytes; /* carried for others since start */
+	bool route_in_use;
+	uint32_t mtu;	       /* of the route in use */
+};
+struct overlay_totals overlay_totals(const struct overlay *o);
+
+/* Rows for tunnelctl. */
+void overlay_show_sessions(const struct overlay *o, struct ctl_out *out);
+void overlay_show_routes(const struct overlay *o, mono_t now, struct ctl_out *out);
+void overlay_show_circuits(const struct overlay *o, mono_t now, struct ctl_out *out);
+void overlay_show_counters(const struct overlay *o, struct ctl_out *out);
+
+/* The exit policy's digest, for the descriptor. */
+void overlay_policy_digest(const struct overlay *o, uint8_t ret_digest[static 32]);
+
+#endif
