@@ -440,7 +440,7 @@ def test_hostile_peers(net):
     twin = descriptor_sign(b"r" * 32, wg_pk=wg, ip4="198.18.200.1", name=b"twin",
                            seq=struct.unpack("<Q", real[220:228])[0])
     push(twin)
-    net.wait(lambda: all(real[4:36] not in n.relays for n in net.relays_up()), "banned by all relays", patience=30)
+    net.wait(lambda: all(real[4:36] not in n.relays for n in net.nodes), "banned by all, the client too", patience=120)
     assert target.status()["banned"] == 1
     banned = target.counters("refused")["banned"]
     push(real)

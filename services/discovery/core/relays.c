@@ -84,7 +84,7 @@ static void bytes_set(
 	memcpy(r->bytes, bytes, DESCRIPTOR_SIZE);
 	r->d = *d;
 	r->told = false;
-	crypto_generichash(r->version, sizeof(r->version), bytes, DESCRIPTOR_SIZE, NULL, 0);
+	relay_version(bytes, r->version);
 }
 
 struct relay_mark relay_mark_of(const struct descriptor *d, uint32_t introducer)
@@ -225,10 +225,17 @@ void relays_digests(
 	}
 }
 
-void relay_digest(const struct relay *r, uint64_t salt, uint8_t ret[static RELAYS_DIGEST_SIZE])
+void relay_version(
+	const uint8_t bytes[static DESCRIPTOR_SIZE], uint8_t ret[static RELAYS_VERSION_SIZE])
+{
+	crypto_generichash(ret, RELAYS_VERSION_SIZE, bytes, DESCRIPTOR_SIZE, NULL, 0);
+}
+
+void version_digest(const uint8_t version[static RELAYS_VERSION_SIZE], uint64_t salt,
+	uint8_t ret[static RELAYS_DIGEST_SIZE])
 {
 	uint8_t h[crypto_shorthash_BYTES];
 
-	salted(r->version, sizeof(r->version), salt, h);
+	salted(version, RELAYS_VERSION_SIZE, salt, h);
 	memcpy(ret, h, RELAYS_DIGEST_SIZE);
 }

@@ -108,6 +108,10 @@ bool relay_marks_near(const struct relay_mark *a, const struct relay_mark *b);
 uint64_t relays_root(struct relays *t, uint64_t salt);
 void relays_digests(
 	struct relays *t, uint64_t salt, uint8_t ret[static RELAYS_BUCKETS * RELAYS_DIGEST_SIZE]);
-void relay_digest(const struct relay *r, uint64_t salt, uint8_t ret[static RELAYS_DIGEST_SIZE]);
+/* Of one descriptor: the unsalted digest, and its short form. */
+void relay_version(
+	const uint8_t bytes[static DESCRIPTOR_SIZE], uint8_t ret[static RELAYS_VERSION_SIZE]);
+void version_digest(const uint8_t version[static RELAYS_VERSION_SIZE], uint64_t salt,
+	uint8_t ret[static RELAYS_DIGEST_SIZE]);
 
 #endif

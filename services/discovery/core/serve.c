@@ -73,11 +73,11 @@ static void on_compare(
 	relays_digests(&d->dir.relays, q->body.compare.salt, a->body.compared.digests.bytes);
 }
 
-static bool page_has(const gossip_Page *p, const struct relay *r)
+static bool page_has(const gossip_Page *p, const uint8_t version[static RELAYS_VERSION_SIZE])
 {
 	uint8_t digest[RELAYS_DIGEST_SIZE];
 
-	relay_digest(r, p->salt, digest);
+	version_digest(version, p->salt, digest);
 	for (pb_size_t i = 0; i < p->have.size; i += RELAYS_DIGEST_SIZE)
 		if (memcmp(p->have.bytes + i, digest, RELAYS_DIGEST_SIZE) == 0)
 			return true;
@@ -98,6 +98,38 @@ static void upto_set(gossip_Paged *out, const struct relay *r)
 	memcpy(out->upto.bytes, r->d.node_id, NODE_ID_SIZE);
 }
 
+/* Does the page ask for this id? */
+static bool page_asks(const gossip_Page *p, const uint8_t id[static NODE_ID_SIZE])
+{
+	return (p->buckets.bytes[id[0] / 8] >> id[0] % 8 & 1) != 0 &&
+		(p->after.size == 0 || memcmp(id, p->after.bytes, NODE_ID_SIZE) > 0) &&
+		(p->until.size == 0 || memcmp(id, p->until.bytes, NODE_ID_SIZE) <= 0);
+}
+
+static void page_add(gossip_Paged *out, const uint8_t bytes[static DESCRIPTOR_SIZE])
+{
+	out->records[out->records_count].size = DESCRIPTOR_SIZE;
+	memcpy(out->records[out->records_count++].bytes, bytes, DESCRIPTOR_SIZE);
+}
+
+/* Who holds one half of a proof of equivocation gets the other, and sees for himself. */
+static bool proof_add(const struct ban *b, mono_t now, const gossip_Page *p, gossip_Paged *out)
+{
+	uint8_t version[2][RELAYS_VERSION_SIZE];
+	bool has[2];
+
+	if (b->until.ns == 0 || mono_reached(b->until, now) || !page_asks(p, b->node_id))
+		return false;
+	for (int i = 0; i < 2; i++) {
+		relay_version(b->proof[i], version[i]);
+		has[i] = page_has(p, version[i]);
+	}
+	if (has[0] == has[1])
+		return false;
+	page_add(out, b->proof[has[0] ? 1 : 0]);
+	return true;
+}
+
 static void on_page(
 	struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q, gossip_Answer *a)
 {
@@ -106,9 +138,11 @@ static void on_page(
 	const struct relays *t = &d->dir.relays;
 	uint32_t i = relays_after(t, p->after.size > 0 ? p->after.bytes : NULL);
 
-	(void)now;
 	(void)session;
 	a->which_body = gossip_Answer_paged_tag;
+	/* At most one, so that it never fills a page. */
+	for (int k = 0; k < BANS_MAX && !proof_add(&d->dir.bans.entries[k], now.mono, p, out); k++)
+		;
 	for (const struct relay *r; (r = relays_at(t, i)) != NULL; i++) {
 		unsigned int b = r->d.node_id[0];
 
@@ -118,10 +152,9 @@ static void on_page(
 			i = relays_bucket(t, b + 1) - 1;
 			continue;
 		}
-		if (!served(r) || page_has(p, r))
+		if (!served(r) || page_has(p, r->version))
 			continue;
-		out->records[out->records_count].size = DESCRIPTOR_SIZE;
-		memcpy(out->records[out->records_count++].bytes, r->bytes, DESCRIPTOR_SIZE);
+		page_add(out, r->bytes);
 		if (out->records_count < 3)
 			continue;
 		upto_set(out, r);
@@ -194,12 +227,13 @@ void discovery_on_peer_asked(struct discovery *d, struct moment now, uint64_t se
 	gossip_Query q;
 
 	d->counters.bytes_in += len;
-	if (!own_decided(&d->own)) { /* just started: we may be a relay in a moment */
-		busy_answer(d, session, request);
+	if (!meter_take(&d->serve, now.mono, SERVE_EVERY, SERVE_BURST) ||
+		(own_decided(&d->own) && d->dir.client)) {
+		d->counters.queries_ignored++;
 		return;
 	}
-	if (d->dir.client || !meter_take(&d->serve, now.mono, SERVE_EVERY, SERVE_BURST)) {
-		d->counters.queries_ignored++;
+	if (!own_decided(&d->own)) { /* just started: we may be a relay in a moment */
+		busy_answer(d, session, request);
 		return;
 	}
 	if (query_decode(payload, len, &q) != OK) {

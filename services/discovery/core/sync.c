@@ -130,7 +130,7 @@ static void page_have(struct discovery *d, struct sync *s, gossip_Page *p)
 		}
 		if (!held(d, s, r))
 			continue;
-		relay_digest(r, s->salt, p->have.bytes + p->have.size);
+		version_digest(r->version, s->salt, p->have.bytes + p->have.size);
 		p->have.size += RELAYS_DIGEST_SIZE;
 		if (p->have.size < sizeof(p->have.bytes))
 			continue;
@@ -247,36 +247,25 @@ static void on_compared(
 	half_begin(d, now, s);
 }
 
-/* Is id within what the page asked for, and past what came before? */
-static bool in_question(const struct sync *s, const uint8_t *id, const uint8_t *before)
+/* Is id within what the page asked for? */
+static bool in_question(const struct sync *s, const uint8_t *id)
 {
-	return asks_bucket(s, id[0]) && (before == NULL || memcmp(id, before, NODE_ID_SIZE) > 0) &&
+	return asks_bucket(s, id[0]) &&
+		(!s->has_after || memcmp(id, s->after, NODE_ID_SIZE) > 0) &&
 		(!s->has_until || memcmp(id, s->until, NODE_ID_SIZE) <= 0);
 }
 
-/* All records within the question, in order. */
+/* All records within the question, and a cursor that moves on and is paid for with records. */
 static bool page_honest(const struct sync *s, const gossip_Paged *p)
 {
-	uint8_t before[NODE_ID_SIZE];
-	bool any = s->has_after;
-
-	memcpy(before, s->after, NODE_ID_SIZE);
 	for (pb_size_t i = 0; i < p->records_count; i++) {
 		struct descriptor r;
 
 		if (descriptor_decode(p->records[i].bytes, p->records[i].size, &r) != OK ||
-			!in_question(s, r.node_id, any ? before : NULL))
+			!in_question(s, r.node_id))
 			return false;
-		memcpy(before, r.node_id, NODE_ID_SIZE);
-		any = true;
 	}
-	if (p->upto.size == 0)
-		return true;
-	if (p->records_count == 0)
-		return false;
-	/* The cursor moves on, and not behind what was sent. */
-	return in_question(s, p->upto.bytes, s->has_after ? s->after : NULL) &&
-		memcmp(p->upto.bytes, before, NODE_ID_SIZE) >= 0;
+	return p->upto.size == 0 || (p->records_count > 0 && in_question(s, p->upto.bytes));
 }
 
 static bool records_take(
