@@ -19,3 +19,11 @@ wall_t wall_now(void)
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (wall_t){t.tv_sec};
 }
+
+uint64_t wall_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
