@@ -460,6 +460,27 @@ static void wrong_checksums_are_never_hidden(void **state)
 	}
 }
 
+static void wrong_header_checksum_is_not_hidden(void **state)
+{
+	(void)state;
+	for (int which = 0; which < 2; which++) {
+		struct build b = BUILD_TCP4;
+		struct ip_packet ip;
+
+		join_start(ALL_CAPS);
+		for (int i = 0; i < 2; i++) {
+			uint8_t *pkt = slots[n_slots++];
+			size_t len = build_packet(&b, pkt, 100);
+
+			pkt[10] ^= i == which;
+			assert_int_equal(ip_parse(pkt, len, &ip), OK);
+			assert_int_equal(offload_add(&joiner, pkt, &ip), OK);
+			b.seq += 100;
+		}
+		assert_int_equal(offload_runs(&joiner), 2);
+	}
+}
+
 static void push_and_short_packets_end_a_run(void **state)
 {
 	struct build b = BUILD_TCP4, u = BUILD_UDP4;
@@ -625,6 +646,7 @@ int main(void)
 		cmocka_unit_test(identification_counts_without_df),
 		cmocka_unit_test(options_must_be_the_same),
 		cmocka_unit_test(wrong_checksums_are_never_hidden),
+		cmocka_unit_test(wrong_header_checksum_is_not_hidden),
 		cmocka_unit_test(push_and_short_packets_end_a_run),
 		cmocka_unit_test(order_within_a_flow_is_kept),
 		cmocka_unit_test(flows_are_told_apart),

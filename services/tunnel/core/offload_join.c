@@ -110,14 +110,21 @@ static bool continues(const struct offload_joiner *j, const struct offload_run *
 		same_tcp(first + r->l4, pkt + r->l4, ip->payload - ip->l4);
 }
 
-/* A checksum is looked at only where something would hide that it is wrong. */
+/* Checksums are looked at only where joining would hide that they are wrong. */
+static bool sums_right(const uint8_t *pkt, const struct ip_packet *ip)
+{
+	if (ip->family == 4 && ip_fold(ip_sum(pkt, ip->l4, 0)) != 0xffff)
+		return false;
+	return ip_csum_l4_valid(pkt, ip);
+}
+
 static bool first_right(const struct offload_joiner *j, struct offload_run *r)
 {
 	const struct offload_piece *p = &j->pieces[r->first];
 	struct ip_packet ip;
 
 	if (!r->verified)
-		r->verified = ip_parse(p->pkt, p->len, &ip) == OK && ip_csum_l4_valid(p->pkt, &ip);
+		r->verified = ip_parse(p->pkt, p->len, &ip) == OK && sums_right(p->pkt, &ip);
 	return r->verified;
 }
 
@@ -185,7 +192,7 @@ enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_pac
 	if (may_grow && *recent != OFFLOAD_NONE) {
 		struct offload_run *r = &j->runs[*recent];
 
-		if (continues(j, r, pkt, ip) && first_right(j, r) && ip_csum_l4_valid(pkt, ip)) {
+		if (continues(j, r, pkt, ip) && first_right(j, r) && sums_right(pkt, ip)) {
 			append(j, r, piece, pkt, ip->len - ip->payload);
 			return OK;
 		}
