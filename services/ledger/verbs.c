@@ -281,8 +281,8 @@ static enum err run_check(void *state, int argc, char *const *argv, struct ctl_o
 	if (n < 0)
 		return ctl_fail(o, ERR_IO, "the database cannot be read: %s", store_why(l->store));
 	if (n > 0)
-		return ctl_fail(o, ERR_INVALID, "%d figures do not match: the database was changed "
-						"by something else", n);
+		return ctl_fail(o, ERR_MALFORMED,
+			"%d figures do not match: something else changed the database", n);
 	return OK;
 }
 
