@@ -144,7 +144,7 @@ static enum err choose_with_new(const struct chooser *c, struct pick *ret)
 
 static enum err choose(const struct chooser *c, size_t guard_from, struct pick *ret)
 {
-	snprintf(c->why, NOTE_MAX, "no relay that fits is known as an entry");
+	pick_why_none(c->v, c->exit != PICK_NONE, c->why);
 	if (c->v->policy.n_hops == 1) {
 		if (choose_with(c, PICK_NONE, true, ret) == OK)
 			return OK;

@@ -417,11 +417,9 @@ static void why_no_exit(const struct view *v, char ret_why[static PICK_WHY_MAX])
 		snprintf(ret_why, PICK_WHY_MAX, "no exit is known among %u relays", v->n_listed);
 }
 
-static void why_nothing(const struct draw *d, char ret_why[static PICK_WHY_MAX])
+void pick_why_none(const struct view *v, bool exit_given, char ret_why[static PICK_WHY_MAX])
 {
-	const struct view *v = d->v;
-
-	if (v->n_fit[HOP_EXIT] == 0 && d->exit == NULL)
+	if (v->n_fit[HOP_EXIT] == 0 && !exit_given)
 		why_no_exit(v, ret_why);
 	else if (v->policy.n_hops > 1 && v->n_fit[HOP_ENTRY] == 0 && v->n_relays_out[RULE_PAY_OFF] > 0)
 		snprintf(ret_why, PICK_WHY_MAX, "every relay asks for payment, and payment is off");
@@ -478,7 +476,7 @@ enum err pick_route(const struct view *v, const struct peers *t, const struct ed
 	struct row exit_room;
 
 	if (!draw_prepare(&d, &exit_room)) {
-		why_nothing(&d, ret_why);
+		pick_why_none(v, d.exit != NULL, ret_why);
 		return ERR_NOT_FOUND;
 	}
 	for (int level = 0; level < (ask->strict ? 2 : 4); level++) {
@@ -494,7 +492,7 @@ enum err pick_route(const struct view *v, const struct peers *t, const struct ed
 		*ret_pick = pick;
 		return OK;
 	}
-	why_nothing(&d, ret_why);
+	pick_why_none(v, d.exit != NULL, ret_why);
 	return ERR_NOT_FOUND;
 }
 

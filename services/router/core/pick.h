@@ -74,6 +74,9 @@ NODISCARD enum err pick_route(const struct view *v, const struct peers *t, const
 size_t pick_entries(const struct view *v, const uint32_t *exclude, size_t n_exclude, struct rng *rng,
 	struct when now, uint32_t *ret_peers, size_t n);
 
+/* Which rule leaves nothing, in words. exit_given: the exit is not to be chosen. */
+void pick_why_none(const struct view *v, bool exit_given, char ret_why[static PICK_WHY_MAX]);
+
 /* Could `entry` begin a route at all under this view? Weighs nothing, draws nothing. */
 bool pick_entry_fits(const struct view *v, uint32_t entry);
 

@@ -107,7 +107,6 @@ const char *phase_text(enum phase p);
 
 /* The search for a route while one is needed. */
 struct seek {
-	bool active;
 	mono_t since, next_try, last_start;
 	dur_t patience; /* of the attempt started last */
 	unsigned int n_failed, n_started;

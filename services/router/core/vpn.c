@@ -77,7 +77,8 @@ static bool guards_prepared(struct router *r, struct when now)
 	uint32_t drawn[MEASURE_CANDIDATES];
 	size_t n, n_measured = 0;
 
-	if (r->want.n_hops == 1)
+	/* Nobody is asked when no route is possible anyway. */
+	if (r->want.n_hops == 1 || router_view(r, now)->n_fit[HOP_EXIT] == 0)
 		return true;
 	if (r->guards.n == 0 && v->measuring_until.ns == 0) {
 		n = pick_entries(router_view(r, now), NULL, 0, &r->rng, now, drawn, MEASURE_CANDIDATES);
@@ -274,9 +275,10 @@ static void seek_step(struct router *r, struct when now)
 		r->count.hops_done++;
 		return;
 	}
-	if (!guards_prepared(r, now))
+	if (!guards_prepared(r, now)) {
+		s->impossible = false;
 		return;
-	s->active = true;
+	}
 	if (n < ATTEMPTS_MAX && mono_reached(next, now.mono)) {
 		seek_start(r, now);
 		n = attempts_under_way(r, PATH_FOR_USE);
