@@ -350,6 +350,8 @@ static enum err open_all(struct service *s)
 	TRY(state_dir_make(s));
 	s->now = mono_now();
 	TRY(spec->init(s, s->conf, &s->state));
+	/* Before the bus, so that ZeroMQ's threads begin with as little. */
+	TRY(spec->confine != NULL ? spec->confine(s, s->state) : confine(CONFINE_DEFAULT));
 	enum err e = bus_open(&s->bus, spec->role, s->run_dir, spec->inbox, s->state);
 	const struct ctl_verbs own = {spec->verbs, spec->n_verbs, s->state};
 	if (e == OK)
@@ -358,9 +360,8 @@ static enum err open_all(struct service *s)
 		log_error("run/: the bus cannot be opened: %s (socket paths hold at most 107 characters: "
 			  "is --dir too long?)",
 			e == ERR_IO ? strerror(errno) : err_str(e));
-		return e;
 	}
-	return spec->confine != NULL ? spec->confine(s, s->state) : confine(CONFINE_DEFAULT);
+	return e;
 }
 
 static int run(struct service *s)

@@ -5,7 +5,7 @@
  *
  * DIR holds node.ini (read by all), keys/ (one file per service that owns it, 0600), state/<service>/
  * (what it keeps), run/ (bus and ctl sockets, 0700). Ritual: log, parse DIR/node.ini (--check stops
- * here), init(), open bus and ctl, confine, "ready", loop; on SIGTERM or SIGINT stop(), close.
+ * here), init(), confine, open bus and ctl, "ready", loop; on SIGTERM or SIGINT stop(), close.
  *
  * One turn: wait until a socket or fd is readable or deadline(); read the clock once; drain the
  * inboxes with a budget; call fds' handlers; tick(); sleep again. */

@@ -93,7 +93,7 @@ static void sink_send(void *ctx, uint32_t session, const uint8_t *frame, size_t 
 {
 	struct overlay *o = ctx;
 
-	o->ops.session_send(o->ops.ctx, o->now, session, frame, len);
+	o->ops.session_send(o->ops.ctx, session, frame, len);
 }
 
 static void sink_answered(void *ctx, uint32_t session, uint64_t tag, const overlay_Control *answer)
@@ -281,6 +281,11 @@ void overlay_free(struct overlay **po)
 	free(o);
 }
 
+void *overlay_ops_ctx(const struct overlay *o)
+{
+	return o->ops.ctx;
+}
+
 /* ---- strangers come and go ---- */
 
 enum err overlay_admit(struct overlay *o, mono_t now, const struct net_addr *src)
@@ -336,21 +341,72 @@ void overlay_session_gone(struct overlay *o, mono_t now, uint32_t session)
 	record_free(o, session);
 }
 
-void overlay_on_payloads(
-	struct overlay *o, mono_t now, uint32_t session, struct overlay_msg *msgs, size_t n)
+unsigned int overlay_gate(struct overlay *o, uint32_t session)
+{
+	unsigned int bits = 0;
+
+	if (record_of(o, session)->kind == SESSION_HOP)
+		return ~0u;
+	for (int k = FRAME_KEEPALIVE; k < FRAME_BAD; k++)
+		if (admit_may_send(&o->admit, session, k))
+			bits |= 1u << k;
+	return bits;
+}
+
+void overlay_on_heard(struct overlay *o, mono_t now, uint32_t session)
+{
+	struct session_record *rec = record_of(o, session);
+
+	o->now = now;
+	if (rec->kind == SESSION_HOP)
+		route_on_heard(&rec->hop->route->r, now, rec->hop->index);
+	else if (rec->kind == SESSION_STRANGER)
+		admit_session_used(&o->admit, now, session);
+}
+
+void overlay_on_relay(struct overlay *o, mono_t now, uint32_t session, uint16_t slot, uint8_t *const *at,
+	const uint32_t *len, uint32_t n)
 {
 	o->now = now;
-	switch (record_of(o, session)->kind) {
-	case SESSION_STRANGER:
-		stranger_payloads(o, session, msgs, n);
-		break;
-	case SESSION_HOP:
-		client_payloads(o, session, msgs, n);
-		client_reap(o);
-		break;
-	case SESSION_NONE:
-		break;
-	}
+	if (record_of(o, session)->kind == SESSION_HOP)
+		o->ops.nested(o->ops.ctx, session, slot, at, len, n);
+	else
+		stranger_relay(o, session, slot, at, len, n);
+}
+
+bool overlay_on_ip(struct overlay *o, mono_t now, uint32_t session, uint8_t *pkt, uint32_t len, bool partial)
+{
+	o->now = now;
+	if (record_of(o, session)->kind == SESSION_HOP)
+		return client_ip(o, session, pkt, len, partial);
+	return stranger_ip(o, session, pkt, len);
+}
+
+void overlay_on_control(struct overlay *o, mono_t now, uint32_t session, const uint8_t *frame, size_t len)
+{
+	struct hop *h = record_of(o, session)->hop;
+
+	o->now = now;
+	control_on_frame(&o->responder, h == NULL ? NULL : &h->asks, now, session, frame, len,
+		&o->control_sink);
+	client_reap(o);
+}
+
+struct meter *overlay_meter(struct overlay *o, uint32_t session)
+{
+	return &record_of(o, session)->meter;
+}
+
+void overlay_on_metered(struct overlay *o, mono_t now, uint32_t session, unsigned int due)
+{
+	struct session_record *rec = record_of(o, session);
+
+	o->now = now;
+	if ((due & METER_REPORT) != 0)
+		tell_usage(o, session);
+	if ((due & METER_NOTICE) != 0 && rec->kind == SESSION_STRANGER)
+		control_notice(&o->responder, session, overlay_Reason_REASON_PAYMENT,
+			rec->meter.credit_bytes, meter_used(&rec->meter), &o->control_sink);
 }
 
 /* ---- time ---- */
@@ -378,8 +434,8 @@ void overlay_tick(struct overlay *o, mono_t now)
 			flow_tick(&o->flow, now);
 		client_second(o);
 		for (uint32_t s = 0; s < o->conf.sessions_max; s++)
-			if (o->records[s].told && (meter_due(&o->records[s].meter, now) & METER_REPORT))
-				tell_usage(o, s);
+			if (o->records[s].told)
+				overlay_on_metered(o, now, s, meter_due(&o->records[s].meter, now));
 	}
 	client_reap(o);
 }

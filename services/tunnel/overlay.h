@@ -26,13 +26,6 @@
 
 #define OVERLAY_NO_SESSION UINT32_MAX
 
-/* A message or packet in place: the worker's buffer has room around it for the layers that it will
- * still get (how much is the worker's business). */
-struct overlay_msg {
-	uint8_t *buf;
-	uint32_t len;
-};
-
 /* How the messages of a session that we began travel. */
 struct overlay_carrier {
 	bool nested;		  /* in relay frames of `slot` inside session `parent` */
@@ -40,6 +33,8 @@ struct overlay_carrier {
 	uint16_t slot;
 	struct net_endpoint to;	  /* else over UDP to here */
 };
+
+struct meter;
 
 enum overlay_tun {
 	OVERLAY_TUN_CLIENT,
@@ -50,27 +45,25 @@ enum overlay_tun {
 struct overlay_ops {
 	void *ctx;
 	/* Begins a session with pk; id is borrowed until session_end. Does not initiate. */
-	enum err (*session_open)(void *ctx, mono_t now, const struct noise_identity *id,
-		const uint8_t pk[static 32], const struct overlay_carrier *by, uint32_t *ret_session);
+	enum err (*session_open)(void *ctx, const struct noise_identity *id, const uint8_t pk[static 32],
+		const struct overlay_carrier *by, uint32_t *ret_session);
 	/* Wipes and frees; the handle may be used anew at once. */
 	void (*session_end)(void *ctx, uint32_t session);
 	/* Sends another initiation now, whatever the timers say. */
-	void (*session_handshake)(void *ctx, mono_t now, uint32_t session);
+	void (*session_handshake)(void *ctx, uint32_t session);
 	void (*session_carry)(void *ctx, uint32_t session, const struct overlay_carrier *by);
 	/* Seals one payload and sends it; dropped if there are no keys. */
-	void (*session_send)(void *ctx, mono_t now, uint32_t session, const uint8_t *payload, size_t len);
-	/* Seals each whole WireGuard message in a relay frame of slot and sends them, in order, in
-	 * place. */
-	void (*session_relay)(void *ctx, mono_t now, uint32_t session, uint16_t slot,
-		struct overlay_msg *msgs, size_t n);
+	void (*session_send)(void *ctx, uint32_t session, const uint8_t *payload, size_t len);
+	/* Seals each whole WireGuard message in a relay frame of slot and sends them, in order. */
+	void (*session_relay)(void *ctx, uint32_t session, uint16_t slot, uint8_t *const *at,
+		const uint32_t *len, uint32_t n);
 	/* Sends the messages as they are by the onward socket. */
-	void (*onward)(void *ctx, const struct net_endpoint *to, const struct overlay_msg *msgs, size_t n);
+	void (*onward)(void *ctx, const struct net_endpoint *to, uint8_t *const *at, const uint32_t *len,
+		uint32_t n);
 	/* WireGuard messages that came in relay frames of (session, slot): for the session nested
 	 * there. */
-	void (*nested)(void *ctx, mono_t now, uint32_t session, uint16_t slot, struct overlay_msg *msgs,
-		size_t n);
-	/* Writes IP packets to a device, joined where that is possible. */
-	void (*tun_write)(void *ctx, enum overlay_tun which, struct overlay_msg *msgs, size_t n);
+	void (*nested)(void *ctx, uint32_t session, uint16_t slot, uint8_t *const *at,
+		const uint32_t *len, uint32_t n);
 	/* A fact for another service; msg is a YIn of the receiver and is copied. */
 	void (*tell)(void *ctx, enum role to, const void *msg);
 };
@@ -101,6 +94,8 @@ struct overlay;
 NODISCARD enum err overlay_new(struct overlay **ret_o, const struct overlay_conf *conf,
 	const struct overlay_ops *ops, struct rng *rng, mono_t now);
 void overlay_free(struct overlay **o);
+/* ops->ctx as it was given. */
+void *overlay_ops_ctx(const struct overlay *o);
 
 /* ---- strangers ---- */
 /* Before the expensive part of an initiation of an unknown key. OK, or drop it. */
@@ -117,21 +112,31 @@ void overlay_on_dead(struct overlay *o, mono_t now, uint32_t session);
 void overlay_session_gone(struct overlay *o, mono_t now, uint32_t session);
 
 /* ---- packets ---- */
-/* n decrypted, authenticated, fresh payloads of one session, in order. May be changed in place. */
-void overlay_on_payloads(struct overlay *o, mono_t now, uint32_t session, struct overlay_msg *msgs, size_t n);
-/* n datagrams from one source at the onward socket. */
-void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint *from,
-	struct overlay_msg *msgs, size_t n);
+/* Kinds of payload that the session may send now, bits 1 << enum frame_kind. */
+unsigned int overlay_gate(struct overlay *o, uint32_t session);
+/* Once per batch of authentic messages, before them. */
+void overlay_on_heard(struct overlay *o, mono_t now, uint32_t session);
+/* Inner messages of relay frames of one slot. */
+void overlay_on_relay(struct overlay *o, mono_t now, uint32_t session, uint16_t slot, uint8_t *const *at,
+	const uint32_t *len, uint32_t n);
+/* An IP packet, or a joined run of one flow (len of the whole, pkt its first, checksum partial). May
+ * change its addresses. True: it goes to the device. */
+bool overlay_on_ip(struct overlay *o, mono_t now, uint32_t session, uint8_t *pkt, uint32_t len, bool partial);
+void overlay_on_control(struct overlay *o, mono_t now, uint32_t session, const uint8_t *frame, size_t len);
+/* Messages from one source at the onward socket that are for no session of ours. */
+void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint *from, uint8_t *const *at,
+	const uint32_t *len, uint32_t n);
 /* A packet (or super-packet; partial: its checksum is still a pseudo-header sum) read from a device,
  * changed in place: the session that carries it, or OVERLAY_NO_SESSION: drop. reset: room for a TCP
  * reset of 60 bytes to be written back to the device, *ret_reset_len is 0 if none is due. */
 uint32_t overlay_on_tun(struct overlay *o, mono_t now, enum overlay_tun which, uint8_t *pkt, size_t len,
 	bool partial, uint8_t reset[static 60], size_t *ret_reset_len);
 
-/* Payload bytes that went out in a session, as they are billed: inner WireGuard messages of relay
- * frames and IP packets (without padding). The worker says it for what it sealed itself: packets from
- * a device, and each layer of what is nested. Not for overlay_ops.session_relay. */
-void overlay_on_sent(struct overlay *o, mono_t now, uint32_t session, uint64_t n_bytes);
+/* The session's meter, which the worker counts in: inner messages of relay frames and IP packets, both
+ * ways. Valid while the session lives. */
+struct meter *overlay_meter(struct overlay *o, uint32_t session);
+/* meter_due said `due` (enum meter_due bits). */
+void overlay_on_metered(struct overlay *o, mono_t now, uint32_t session, unsigned int due);
 
 /* ---- time ---- */
 void overlay_tick(struct overlay *o, mono_t now);

@@ -192,7 +192,7 @@ static void on_open(void *ctx, struct route *r, unsigned int hop, const struct r
 	}
 	if (h != NULL) {
 		noise_identity_fresh(&h->id, o->rng); /* [P-5] */
-		if (o->ops.session_open(o->ops.ctx, o->now, &h->id, target->wg_pk, &by, &h->session) != OK) {
+		if (o->ops.session_open(o->ops.ctx, &h->id, target->wg_pk, &by, &h->session) != OK) {
 			hop_free(h);
 			h = NULL;
 		}
@@ -207,7 +207,7 @@ static void on_open(void *ctx, struct route *r, unsigned int hop, const struct r
 	record_new(o, h->session, SESSION_HOP, 0, false);
 	rec = record_of(o, h->session);
 	rec->hop = h;
-	o->ops.session_handshake(o->ops.ctx, o->now, h->session);
+	o->ops.session_handshake(o->ops.ctx, h->session);
 }
 
 static void on_handshake(void *ctx, struct route *r, unsigned int hop)
@@ -216,7 +216,7 @@ static void on_handshake(void *ctx, struct route *r, unsigned int hop)
 	struct live_route *l = live_of(r);
 
 	if (l->hops[hop] != NULL)
-		o->ops.session_handshake(o->ops.ctx, o->now, l->hops[hop]->session);
+		o->ops.session_handshake(o->ops.ctx, l->hops[hop]->session);
 }
 
 static void on_request(void *ctx, struct route *r, unsigned int hop, overlay_Control *body, uint64_t tag,
@@ -638,7 +638,7 @@ static void probe_send(struct overlay *o, struct live_route *l)
 	}
 	l->probe.n_sent++;
 	l->probe.next = mono_add(o->now, DUR_MS(PROBE_EVERY.ns / 1000000 * l->probe.n_sent));
-	o->ops.session_send(o->ops.ctx, o->now, h->session, p, len);
+	o->ops.session_send(o->ops.ctx, h->session, p, len);
 }
 
 void client_order_probe(struct overlay *o, const mvpn_TunnelIn *in)
@@ -674,123 +674,18 @@ static bool probe_take(struct overlay *o, struct live_route *l, const uint8_t *p
 
 /* ---- packets ---- */
 
-void client_hop_count(
-	struct overlay *o, struct session_record *rec, uint32_t session, uint64_t up, uint64_t down)
+bool client_ip(struct overlay *o, uint32_t session, uint8_t *pkt, uint32_t len, bool partial)
 {
-	meter_count(&rec->meter, up, down);
-	if (rec->told && (meter_due(&rec->meter, o->now) & METER_REPORT) != 0)
-		tell_usage(o, session);
-}
+	struct live_route *l = record_of(o, session)->hop->route;
 
-static void device_flush(struct overlay *o, struct overlay_msg *out, size_t *n)
-{
-	if (*n > 0)
-		o->ops.tun_write(o->ops.ctx, OVERLAY_TUN_CLIENT, out, *n);
-	*n = 0;
-}
-
-static uint32_t packet_len(const struct overlay_msg *m)
-{
-	uint32_t len = 0;
-
-	if (m->len >= 20 && m->buf[0] >> 4 == 4)
-		len = be16_get(m->buf + 2);
-	else if (m->len >= 40 && m->buf[0] >> 4 == 6)
-		len = be16_get(m->buf + 4) + 40u;
-	return len <= m->len ? len : 0;
-}
-
-/* IP from the exit: to the device, if it belongs to a flow of this exit. True: goes to the device. */
-static bool packet_in(struct overlay *o, struct live_route *l, struct overlay_msg *m)
-{
-	uint32_t len = packet_len(m);
-
-	if (len == 0 || l->exit_place == FLOW_NO_EXIT) {
+	l->rx_bytes += len;
+	if (l->exit_place == FLOW_NO_EXIT) {
 		o->n.bad_frames++;
 		return false;
 	}
-	m->len = len;
-	if (probe_take(o, l, m->buf, len))
+	if (probe_take(o, l, pkt, len))
 		return false;
-	return flow_in(&o->flow, o->now, l->exit_place, m->buf, len, false) == FLOW_PASS;
-}
-
-/* A run of relay frames of one slot goes to the session nested there. */
-static size_t frames_in(struct overlay *o, uint32_t session, struct overlay_msg *msgs, size_t n,
-	uint64_t *ret_bytes)
-{
-	uint16_t slot = 0;
-	size_t k = 0;
-
-	for (; k < n && frame_kind(msgs[k].buf, msgs[k].len) == FRAME_RELAY; k++) {
-		const uint8_t *msg;
-		uint16_t its;
-		size_t len;
-
-		if (!frame_relay_get(msgs[k].buf, msgs[k].len, &its, &msg, &len) || (k > 0 && its != slot))
-			break;
-		slot = its;
-		msgs[k].buf += FRAME_HEADER_SIZE;
-		msgs[k].len = (uint32_t)len;
-		*ret_bytes += len;
-	}
-	if (k > 0)
-		o->ops.nested(o->ops.ctx, o->now, session, slot, msgs, k);
-	return k;
-}
-
-void client_payloads(struct overlay *o, uint32_t session, struct overlay_msg *msgs, size_t n)
-{
-	static __thread struct overlay_msg out[BATCH_MAX]; /* too much for the stack */
-	struct session_record *rec = record_of(o, session);
-	struct live_route *l = rec->hop->route;
-	uint64_t number = rec->number, down = 0;
-	size_t n_out = 0;
-
-	route_on_heard(&l->r, o->now, rec->hop->index);
-	/* A control frame may end the route, and this session with it. */
-	for (size_t i = 0; i < n && rec->number == number;) {
-		struct overlay_msg *m = &msgs[i];
-		enum frame_kind kind = frame_kind(m->buf, m->len);
-
-		if (kind == FRAME_RELAY) {
-			size_t k = frames_in(o, session, m, n - i, &down);
-
-			o->n.bad_frames += k == 0;
-			i += k == 0 ? 1 : k;
-			continue;
-		}
-		i++;
-		if (kind == FRAME_CONTROL) {
-			control_on_frame(&o->responder, &rec->hop->asks, o->now, session, m->buf, m->len,
-				&o->control_sink);
-		} else if (kind == FRAME_IP4 || kind == FRAME_IP6) {
-			uint32_t len = packet_len(m);
-
-			down += len;
-			l->rx_bytes += len;
-			if (n_out == BATCH_MAX)
-				device_flush(o, out, &n_out);
-			if (packet_in(o, l, m))
-				out[n_out++] = *m;
-		} else if (kind == FRAME_BAD) {
-			o->n.bad_frames++;
-		}
-	}
-	device_flush(o, out, &n_out);
-	if (rec->number == number && down > 0)
-		client_hop_count(o, rec, session, 0, down);
-}
-
-void overlay_on_sent(struct overlay *o, mono_t now, uint32_t session, uint64_t n_bytes)
-{
-	struct session_record *rec = record_of(o, session);
-
-	o->now = now;
-	if (rec->kind == SESSION_HOP)
-		client_hop_count(o, rec, session, n_bytes, 0);
-	else if (rec->kind == SESSION_STRANGER)
-		stranger_count(o, session, 0, n_bytes);
+	return flow_in(&o->flow, o->now, l->exit_place, pkt, len, partial) == FLOW_PASS;
 }
 
 static uint32_t device_out(struct overlay *o, uint8_t *pkt, size_t len, bool partial,
@@ -828,14 +723,14 @@ uint32_t overlay_on_tun(struct overlay *o, mono_t now, enum overlay_tun which, u
 		return OVERLAY_NO_SESSION;
 	}
 	if (!meter_may(&record_of(o, session)->meter)) {
-		o->n.unpaid++;
-		stranger_count(o, session, 0, 0);
+		stranger_unpaid(o, session);
 		return OVERLAY_NO_SESSION;
 	}
 	if (!bucket_take(&o->bucket, now, len)) {
 		o->n.over_rate++;
 		return OVERLAY_NO_SESSION;
 	}
+	o->shared_bytes += len;
 	return session;
 }
 

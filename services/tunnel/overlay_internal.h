@@ -26,7 +26,7 @@
 #define ASK_PATIENCE DUR_S(8)	  /* when the service names no deadline */
 /* control_request tags of our own, apart from those of route.c. */
 #define TAG_ASK (UINT64_C(1) << 63)
-#define BATCH_MAX 1024 /* messages of one call that are grouped at a time */
+#define BATCH_MAX 64 /* messages of one call that are grouped at a time */
 
 enum session_kind {
 	SESSION_NONE,
@@ -139,13 +139,15 @@ struct overlay {
 
 /* overlay_stranger.c: control verbs of strangers, packets between them and the world. */
 void stranger_sink_set(struct control_sink *s);
-void stranger_payloads(struct overlay *o, uint32_t session, struct overlay_msg *msgs, size_t n);
-void stranger_count(struct overlay *o, uint32_t session, uint64_t up, uint64_t down);
+void stranger_relay(struct overlay *o, uint32_t session, uint16_t slot, uint8_t *const *at,
+	const uint32_t *len, uint32_t n);
+bool stranger_ip(struct overlay *o, uint32_t session, const uint8_t *pkt, uint32_t len);
+void stranger_unpaid(struct overlay *o, uint32_t session);
 void stranger_tell_opened(struct overlay *o, uint32_t session);
 
 /* overlay_client.c: routes, hops, flows. */
 void client_sink_set(struct route_sink *s);
-void client_payloads(struct overlay *o, uint32_t session, struct overlay_msg *msgs, size_t n);
+bool client_ip(struct overlay *o, uint32_t session, uint8_t *pkt, uint32_t len, bool partial);
 void client_tick(struct overlay *o);
 mono_t client_deadline(const struct overlay *o);
 void client_second(struct overlay *o);
@@ -155,8 +157,6 @@ void client_order_use(struct overlay *o, const mvpn_TunnelIn *in);
 void client_order_close(struct overlay *o, const mvpn_TunnelIn *in);
 void client_order_probe(struct overlay *o, const mvpn_TunnelIn *in);
 void client_order_measure(struct overlay *o, const mvpn_TunnelIn *in);
-void client_hop_count(struct overlay *o, struct session_record *rec, uint32_t session, uint64_t up,
-	uint64_t down);
 void client_tell_opened(struct overlay *o, uint32_t session);
 struct live_route *client_talk(struct overlay *o, const mvpn_NodeAddress *node);
 void client_tell_lives(struct overlay *o, const struct live_route *l);

@@ -35,19 +35,11 @@ static void role_set(struct overlay *o, uint32_t session, bool relays, bool exit
 	}
 }
 
-void stranger_count(struct overlay *o, uint32_t session, uint64_t up, uint64_t down)
+/* Nothing passes any more: say so, at most once a second. */
+void stranger_unpaid(struct overlay *o, uint32_t session)
 {
-	struct session_record *rec = record_of(o, session);
-	unsigned int due;
-
-	meter_count(&rec->meter, up, down);
-	o->shared_bytes += up + down;
-	due = meter_due(&rec->meter, o->now);
-	if ((due & METER_REPORT) != 0)
-		tell_usage(o, session);
-	if ((due & METER_NOTICE) != 0)
-		control_notice(&o->responder, session, overlay_Reason_REASON_PAYMENT,
-			rec->meter.credit_bytes, meter_used(&rec->meter), &o->control_sink);
+	o->n.unpaid++;
+	overlay_on_metered(o, o->now, session, meter_due(&record_of(o, session)->meter, o->now));
 }
 
 /* May n bytes pass for this session, by credit and by the shared rate? Counts the refusal. */
@@ -56,14 +48,14 @@ static bool may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes)
 	struct session_record *rec = record_of(o, session);
 
 	if (!meter_may(&rec->meter)) {
-		o->n.unpaid++;
-		stranger_count(o, session, 0, 0); /* the notice that is due */
+		stranger_unpaid(o, session);
 		return false;
 	}
 	if (!bucket_take(&o->bucket, o->now, n_bytes)) {
 		o->n.over_rate++;
 		return false;
 	}
+	o->shared_bytes += n_bytes;
 	return true;
 }
 
@@ -194,162 +186,87 @@ void stranger_sink_set(struct control_sink *s)
 
 /* ---- packets from a stranger ---- */
 
-/* Messages that go on together: the same leg, or the exit's device. */
+/* Messages that go on together. */
 struct batch {
-	struct overlay_msg msgs[BATCH_MAX];
-	size_t n;
-	uint64_t n_bytes;
-	uint16_t slot;
-	struct net_endpoint to;
+	uint8_t *at[BATCH_MAX];
+	uint32_t len[BATCH_MAX];
+	uint32_t n;
 };
 
-static void batch_onward(struct overlay *o, struct batch *b)
+void stranger_relay(struct overlay *o, uint32_t session, uint16_t slot, uint8_t *const *at,
+	const uint32_t *len, uint32_t n)
 {
-	if (b->n > 0)
-		o->ops.onward(o->ops.ctx, &b->to, b->msgs, b->n);
-	b->n = 0;
-}
+	struct net_endpoint to = {0};
+	struct batch b = {.n = 0};
 
-static void batch_exit(struct overlay *o, struct batch *b)
-{
-	if (b->n > 0)
-		o->ops.tun_write(o->ops.ctx, OVERLAY_TUN_EXIT, b->msgs, b->n);
-	b->n = 0;
-}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct circuit_leg *leg;
 
-/* A relay frame's message on its way out; joins the batch of its leg. */
-static void frame_forward(struct overlay *o, uint32_t session, const struct overlay_msg *f, struct batch *b)
-{
-	const struct circuit_leg *leg;
-	const uint8_t *msg;
-	size_t len;
-	uint16_t slot;
-
-	if (!frame_relay_get(f->buf, f->len, &slot, &msg, &len)) {
-		o->n.bad_frames++;
-		return;
+		if (!may_pass(o, session, len[i]) ||
+			circuit_forward(&o->circuit, o->now, session, slot, at[i], len[i], &leg) != OK)
+			continue;
+		to = leg->next; /* one slot, one leg */
+		b.at[b.n] = at[i];
+		b.len[b.n++] = len[i];
+		if (b.n == BATCH_MAX) {
+			o->ops.onward(o->ops.ctx, &to, b.at, b.len, b.n);
+			b.n = 0;
+		}
 	}
-	if (!may_pass(o, session, len) ||
-		circuit_forward(&o->circuit, o->now, session, slot, msg, len, &leg) != OK)
-		return;
-	if (b->n == BATCH_MAX || (b->n > 0 && b->slot != slot))
-		batch_onward(o, b);
-	if (b->n == 0) {
-		b->slot = slot;
-		b->to = leg->next;
-	}
-	b->msgs[b->n++] = (struct overlay_msg){f->buf + FRAME_HEADER_SIZE, (uint32_t)len};
-	stranger_count(o, session, len, 0);
+	if (b.n > 0)
+		o->ops.onward(o->ops.ctx, &to, b.at, b.len, b.n);
 }
 
-/* Length that the IP header says, without the padding; 0 if it is more than there is. */
-static uint32_t ip_len(const struct overlay_msg *m)
-{
-	uint32_t len = 0;
-
-	if (m->len >= 20 && m->buf[0] >> 4 == 4)
-		len = (uint32_t)m->buf[2] << 8 | m->buf[3];
-	else if (m->len >= 40 && m->buf[0] >> 4 == 6)
-		len = ((uint32_t)m->buf[4] << 8 | m->buf[5]) + 40;
-	return len <= m->len ? len : 0;
-}
-
-static void packet_exit(struct overlay *o, uint32_t session, struct overlay_msg *m, struct batch *b)
+bool stranger_ip(struct overlay *o, uint32_t session, const uint8_t *pkt, uint32_t len)
 {
 	struct session_record *rec = record_of(o, session);
 	enum policy_verdict v;
 	struct packet p;
-	uint32_t len = ip_len(m);
 
 	/* [P-52] */
-	if (len == 0 || lease_holder_of_packet(&o->lease, m->buf, len, true) != session) {
+	if (!o->have_lease || lease_holder_of_packet(&o->lease, pkt, len, true) != session) {
 		o->n.wrong_source++;
-		return;
+		return false;
 	}
-	v = policy_check(&o->policy, m->buf, len, &p);
+	v = policy_check(&o->policy, pkt, len, &p);
 	if (v == POLICY_PASS)
-		v = policy_flows_check(&rec->flows, o->now, &p, m->buf, o->flow_key);
+		v = policy_flows_check(&rec->flows, o->now, &p, pkt, o->flow_key);
 	if (v != POLICY_PASS) {
 		o->n.refused[v]++;
-		return;
+		return false;
 	}
-	if (!may_pass(o, session, len))
-		return;
-	if (b->n == BATCH_MAX)
-		batch_exit(o, b);
-	b->msgs[b->n++] = (struct overlay_msg){m->buf, len};
-	stranger_count(o, session, len, 0);
-}
-
-void stranger_payloads(struct overlay *o, uint32_t session, struct overlay_msg *msgs, size_t n)
-{
-	static __thread struct batch forward, out; /* 16 KiB each: too much for the stack */
-
-	forward.n = out.n = 0;
-	admit_session_used(&o->admit, o->now, session);
-	for (size_t i = 0; i < n; i++) {
-		enum frame_kind kind = frame_kind(msgs[i].buf, msgs[i].len);
-
-		if (!admit_may_send(&o->admit, session, kind)) {
-			o->n.not_admitted += kind != FRAME_KEEPALIVE;
-			continue;
-		}
-		switch (kind) {
-		case FRAME_RELAY:
-			frame_forward(o, session, &msgs[i], &forward);
-			break;
-		case FRAME_IP4:
-		case FRAME_IP6:
-			packet_exit(o, session, &msgs[i], &out);
-			break;
-		case FRAME_CONTROL:
-			/* Order within the session is a promise: Extend, then what needs it. */
-			batch_onward(o, &forward);
-			control_on_frame(&o->responder, NULL, o->now, session, msgs[i].buf, msgs[i].len,
-				&o->control_sink);
-			break;
-		case FRAME_KEEPALIVE:
-			break;
-		case FRAME_BAD:
-			o->n.bad_frames++;
-			break;
-		}
-	}
-	batch_onward(o, &forward);
-	batch_exit(o, &out);
+	return may_pass(o, session, len);
 }
 
 /* ---- packets to a stranger ---- */
 
-void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint *from,
-	struct overlay_msg *msgs, size_t n)
+static void batch_back(struct overlay *o, uint32_t session, uint16_t slot, struct batch *b)
 {
-	size_t begin = 0, kept = 0;
+	if (b->n > 0)
+		o->ops.session_relay(o->ops.ctx, session, slot, b->at, b->len, b->n);
+	b->n = 0;
+}
+
+void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint *from, uint8_t *const *at,
+	const uint32_t *len, uint32_t n)
+{
+	struct batch b = {.n = 0};
 	uint32_t session = OVERLAY_NO_SESSION;
 	uint16_t slot = 0;
-	uint64_t n_bytes = 0;
 
 	o->now = now;
-	/* Runs of messages of one leg go back together; what is dropped is squeezed out. */
-	for (size_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		const struct circuit_leg *leg;
 
-		if (circuit_back(&o->circuit, now, from, msgs[i].buf, msgs[i].len, &leg) != OK ||
-			!may_pass(o, leg->session, msgs[i].len))
+		if (circuit_back(&o->circuit, now, from, at[i], len[i], &leg) != OK ||
+			!may_pass(o, leg->session, len[i]))
 			continue;
-		if (kept > begin && (leg->session != session || leg->slot != slot)) {
-			stranger_count(o, session, 0, n_bytes);
-			o->ops.session_relay(o->ops.ctx, now, session, slot, msgs + begin, kept - begin);
-			begin = kept;
-			n_bytes = 0;
-		}
+		if (b.n == BATCH_MAX || leg->session != session || leg->slot != slot)
+			batch_back(o, session, slot, &b);
 		session = leg->session;
 		slot = leg->slot;
-		n_bytes += msgs[i].len;
-		msgs[kept++] = msgs[i];
+		b.at[b.n] = at[i];
+		b.len[b.n++] = len[i];
 	}
-	if (kept > begin) {
-		stranger_count(o, session, 0, n_bytes);
-		o->ops.session_relay(o->ops.ctx, now, session, slot, msgs + begin, kept - begin);
-	}
+	batch_back(o, session, slot, &b);
 }

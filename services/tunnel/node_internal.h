@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the node share; nobody else includes it. */
+#ifndef TUNNEL_NODE_INTERNAL_H
+#define TUNNEL_NODE_INTERNAL_H
+
+#include "lib/sys/ctl.h"
+#include "lib/sys/service.h"
+#include "node_conf.h"
+#include "overlay.h"
+#include "worker.h"
+
+/* Flows of the client's device at a time: a browser with a hundred tabs holds a few thousand. */
+#define NODE_FLOWS_MAX 32768
+
+struct node {
+	struct service *service;
+	const struct node_conf *conf;
+	struct overlay_conf overlay_conf;
+	struct noise_identity identity;
+	struct plane plane;
+	bool plane_made;
+	int public_fds[WORKERS_MAX][UDP_FAMILIES];
+	int onward_fds[WORKERS_MAX][UDP_FAMILIES];
+	struct tun_kind client_kind, exit_kind;
+	int client_fds[1], exit_fds[WORKERS_MAX];
+	bool client_there, exit_there; /* the devices exist */
+	bool client_routed;	       /* all traffic goes into the client's device */
+	bool exit_up;		       /* firewall and forwarding are set */
+	bool share, share_exit;
+	uint8_t policy_digest[32];
+	char trouble[160];	       /* in words for the user, or "" */
+	mono_t state_at;	       /* when to tell gateway next */
+};
+
+extern const struct ctl_verb node_verbs[];
+extern const size_t node_n_verbs;
+
+/* Sums over the workers. */
+struct overlay_totals node_totals(struct node *n);
+
+#endif
