@@ -140,6 +140,8 @@ static void looks_behind_extension_headers(void **state)
 	pkt[48 + 1] = 255; /* a length beyond the packet */
 	assert_int_equal(ip_parse(pkt, len, &ip), OK);
 	assert_false(ip.l4_whole);
+	assert_int_equal(ip.l4, 48);
+	assert_int_equal(ip.proto, 0);
 }
 
 static void sums_agree_with_the_slow_one(void **state)
@@ -238,6 +240,28 @@ static void incremental_update_equals_recomputing(void **state)
 	}
 }
 
+/* The one address among 65536 with which the checksum would be 0, which for UDP means absent. */
+static void udp_checksum_never_becomes_absent(void **state)
+{
+	uint8_t pkt[256], fresh[256];
+	struct ip_packet ip;
+	size_t len = build_packet(&builds[2], fresh, 33);
+	int n_ffff = 0;
+
+	(void)state;
+	assert_int_equal(ip_parse(fresh, len, &ip), OK);
+	for (unsigned int i = 0; i < 65536; i++) {
+		uint8_t new[4] = {10, 1, (uint8_t)(i >> 8), (uint8_t)i};
+
+		memcpy(pkt, fresh, len);
+		ip_rewrite_src(pkt, &ip, new);
+		assert_int_not_equal(ip_csum_get(pkt + 26), 0);
+		n_ffff += ip_csum_get(pkt + 26) == 0xffff;
+		assert_int_equal(slow_l4_sum(pkt, 20, len, 17), 0xffff);
+	}
+	assert_true(n_ffff >= 1);
+}
+
 static void absent_udp_checksum_stays_absent(void **state)
 {
 	uint8_t pkt[256], new[4] = {1, 2, 3, 4};
@@ -302,6 +326,7 @@ int main(void)
 		cmocka_unit_test(every_flipped_bit_is_noticed),
 		cmocka_unit_test(fill_makes_them_right),
 		cmocka_unit_test(incremental_update_equals_recomputing),
+		cmocka_unit_test(udp_checksum_never_becomes_absent),
 		cmocka_unit_test(absent_udp_checksum_stays_absent),
 		cmocka_unit_test(icmp_errors_are_translated_inside_too),
 	};

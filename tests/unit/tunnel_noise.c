@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "services/tunnel/core/cookie.h"
 #include "services/tunnel/core/noise.h"
@@ -190,6 +191,28 @@ static void low_order_points_refused(void **state)
 	}
 }
 
+/* One who does the arithmetic right, with a point whose shared secret everybody knows. */
+static void low_order_handshake_is_refused_though_it_decrypts(void **state)
+{
+	const struct vector *v = &vectors[0];
+	uint8_t chain_key[32], hash[32], key[32], zero[32] = {0};
+	unsigned long long n;
+	struct noise_responder re;
+	struct wg_initiation m;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, v);
+	memset(&m, 0, sizeof(m));
+	hash_of(chain_key, "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s", 37, NULL, 0);
+	hash_of(hash, p.r_id.hash, 32, m.ephemeral, 32);
+	hash_kdf(chain_key, NULL, NULL, chain_key, m.ephemeral, 32);
+	hash_kdf(chain_key, key, NULL, chain_key, zero, 32);
+	crypto_aead_chacha20poly1305_ietf_encrypt(m.enc_static, &n, p.i_id.static_pk, 32, hash, 32, NULL,
+		zero, key);
+	assert_int_equal(noise_initiation_open(&p.r_id, &m, &re), ERR_DENIED);
+}
+
 static bool holds(const void *hay, size_t len, const void *needle)
 {
 	return memmem(hay, len, needle, 32) != NULL;
@@ -237,6 +260,7 @@ int main(void)
 		cmocka_unit_test(wrong_psk_fails_at_response),
 		cmocka_unit_test(replayed_initiation_is_stale),
 		cmocka_unit_test(low_order_points_refused),
+		cmocka_unit_test(low_order_handshake_is_refused_though_it_decrypts),
 		cmocka_unit_test(secrets_are_wiped),
 		cmocka_unit_test(fresh_identities_differ),
 	};

@@ -99,6 +99,7 @@ static void cut_and_check(const struct build *b, size_t payload, uint16_t gso, c
 			assert_int_equal(slot[l->headroom + k], 0);
 		for (uint32_t k = 0; k < l->tailroom; k++)
 			assert_int_equal(slot[l->headroom + padded + k], 0xaa);
+		assert_true(l->mtu == 0 || padded <= l->mtu || padded == ip_len);
 		assert_true(padded % l->pad_to == 0 || padded == l->mtu || (padded == ip_len && ip_len > l->mtu));
 	}
 	free(buf);
@@ -193,6 +194,7 @@ static void parse_refuses_lies(void **state)
 	LIE(buf[OFFLOAD_VHDR + 6] = 0x20);  /* a fragment */
 	LIE(buf[OFFLOAD_VHDR + 32] = 0x10); /* TCP header of 4 bytes */
 	LIE(h.type = 0; h.start = (uint16_t)(len - OFFLOAD_VHDR - 1));
+	LIE(h.type = 0; h.start = (uint16_t)(len - OFFLOAD_VHDR - 1); h.offset = 0);
 	LIE(h.type = 0; h.start = 0xffff; h.offset = 0xffff);
 	for (size_t n = 0; n < OFFLOAD_VHDR + 20; n++)
 		assert_int_equal(offload_parse(buf, n, &s), ERR_MALFORMED);

@@ -369,6 +369,23 @@ static void idle_session_expires_and_is_wiped(void **state)
 	pair_free(p);
 }
 
+static void expiry_of_an_older_pair_is_not_the_end(void **state)
+{
+	struct pair *p = pair_new(NULL);
+
+	(void)state;
+	connect_pair(p);
+	pass(p, DUR_S(120), true);
+	host_send(&p->a);
+	deliver_all(p);
+	assert_non_null(p->a.s.previous);
+	pass(p, DUR_S(60), true);
+	assert_null(p->a.s.previous);
+	assert_non_null(p->a.s.current);
+	assert_int_equal(fx_count(&p->a, SESSION_EXPIRED), 0);
+	pair_free(p);
+}
+
 static void packets_under_way_survive_the_rekey(void **state)
 {
 	struct pair *p = pair_new(NULL);
@@ -665,6 +682,7 @@ int main(void)
 		cmocka_unit_test(initiator_that_only_receives_renews_late),
 		cmocka_unit_test(nothing_is_sealed_or_opened_after_reject_time),
 		cmocka_unit_test(idle_session_expires_and_is_wiped),
+		cmocka_unit_test(expiry_of_an_older_pair_is_not_the_end),
 		cmocka_unit_test(packets_under_way_survive_the_rekey),
 		cmocka_unit_test(message_limits),
 		cmocka_unit_test(a_range_of_counters_never_overlaps),

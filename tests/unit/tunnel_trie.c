@@ -121,6 +121,15 @@ static void bad_prefixes_and_full_pool(void **state)
 	assert_int_equal(trie_grow(&t, more, TRIE_NODES(3)), OK);
 	memset(nodes, 0xaa, sizeof(nodes));
 	assert_int_equal(trie_insert(&t, &p, &a), OK);
+	trie_init(&t, nodes, 3); /* two: room for the second prefix, but not for the fork */
+	a = (struct trie_owner){0};
+	insert(&t, "10.0.0.0/8", &a);
+	assert_int_equal(trie_insert(&t, &p, &a), ERR_FULL);
+	assert_int_equal(a.n_prefixes, 1);
+	trie_init(&t, more, TRIE_NODES(3));
+	a = (struct trie_owner){0};
+	insert(&t, "10.0.0.0/8", &a);
+	insert(&t, "12.0.0.0/8", &a);
 	assert_ptr_equal(find(&t, "10.0.0.1"), &a);
 	assert_ptr_equal(find(&t, "12.0.0.1"), &a);
 }
