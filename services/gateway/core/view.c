@@ -163,7 +163,7 @@ static void say_router_away(const struct view *v, struct view_shown *s, mono_t n
 
 	if (tunnel_away(v, now))
 		say(s, ui_Phase_PHASE_UNKNOWN, ui_Cause_CAUSE_TUNNEL_AWAY,
-			"router and tunnel are not running: nothing passes");
+			"router and tunnel are not running: nothing is protected");
 	else
 		say(s, ui_Phase_PHASE_UNKNOWN, ui_Cause_CAUSE_ROUTER_AWAY,
 			up && !v->session_known
@@ -182,7 +182,7 @@ static void say_session(const struct view *v, struct view_shown *s, mono_t now)
 			v->ordered_on ? "asking the router for a route" : "switching off");
 	} else if (phase != ui_Phase_PHASE_OFF && tunnel_away(v, now)) {
 		say(s, phase == ui_Phase_PHASE_ON ? ui_Phase_PHASE_RECONNECTING : phase,
-			ui_Cause_CAUSE_TUNNEL_AWAY, "the tunnel is not running: nothing passes until it is");
+			ui_Cause_CAUSE_TUNNEL_AWAY, "the tunnel is not running: nothing is protected until it is back");
 	} else {
 		say(s, phase, ui_Cause_CAUSE_ROUTER, v->session.reason);
 	}
