@@ -312,7 +312,7 @@ static enum err verb_show_counters(void *state, int argc, char *const *argv, str
 		{"queries_malformed", c->queries_malformed}, {"queries_busy", c->queries_busy},
 		{"queries_ignored", c->queries_ignored}, {"bytes_in", c->bytes_in},
 		{"bytes_out", c->bytes_out}, {"taken", dc->taken}, {"proven", dc->proven},
-		{"demoted", dc->demoted}, {"expired", dc->expired},
+		{"demoted", dc->demoted}, {"given_up", dc->given_up}, {"expired", dc->expired},
 		{"equivocations", dc->equivocations}, {"evicted", dc->evicted},
 		{"key_clashes", dc->key_clash}, {"messages_refused", s->refused_messages}};
 	struct figure refused[REFUSALS];

@@ -187,7 +187,7 @@ static void a_sequence_number_recovers(void **state)
 	net_run(net, 120);
 	settings_say(n, false);
 	node_after(n);
-	assert_true(net_run_until(net, first_known_by_none, 60) < 60);
+	assert_true(net_run_until(net, first_known_by_none, 180) < 180);
 	net_kill(n);
 	n->stored_seq = 0;
 	n->skew_s = -250;

@@ -157,6 +157,11 @@ void directory_unanswered(struct directory *dir, struct moment now, struct relay
 		r->next_try = mono_add(now.mono, RETRY_FIRST);
 		return;
 	}
+	if (r->state == RELAY_HEARD && r->n_failed >= GIVEN_UP_MAX) {
+		dir->counters.given_up++;
+		drop(dir, r);
+		return;
+	}
 	if (r->n_failed < UINT8_MAX)
 		r->n_failed++;
 	r->next_try = mono_add(now.mono, retry_after(r->n_failed));
@@ -254,10 +259,16 @@ static enum verdict make_room(struct directory *dir, const struct relay_mark *m,
 
 	if (c.near >= dir->conf.near_max && !evict(dir, m->introducer, m, true))
 		return refuse(dir, REFUSED_NEAR);
-	if (c.share >= heard_share(dir) && !evict(dir, m->introducer, NULL, false))
+	/* A peer's share frees itself as its relays are proven or given up; that of strangers is open
+	 * to all, so there new ones displace others by lot. */
+	if (c.share >= heard_share(dir) && (m->introducer != INTRODUCER_STRANGERS ||
+						   !evict(dir, m->introducer, NULL, false)))
 		return refuse(dir, REFUSED_FULL);
-	if (is_new && dir->relays.n == dir->relays.room &&
-		(!biggest_introducer(dir, &biggest) || !evict(dir, biggest, NULL, false)))
+	if (!is_new || dir->relays.n < dir->relays.room)
+		return VERDICT_NEW;
+	if (!biggest_introducer(dir, &biggest) ||
+		(biggest == m->introducer && biggest != INTRODUCER_STRANGERS) ||
+		!evict(dir, biggest, NULL, false))
 		return refuse(dir, REFUSED_FULL);
 	return VERDICT_NEW;
 }

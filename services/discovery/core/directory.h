@@ -45,6 +45,8 @@
 #define VERIFY_BURST_STRANGERS 400
 /* A proven relay that leaves this many questions in a row unanswered is only heard again. */
 #define FAILED_MAX 3
+/* One that is only heard is given up after this many, 20 minutes: it has to be heard of again. */
+#define GIVEN_UP_MAX 6
 /* Between questions to a node that did not answer: doubled from the first to the last. */
 #define RETRY_FIRST DUR_S(20)
 #define RETRY_LAST DUR_S(3600)
@@ -89,7 +91,7 @@ struct directory_conf {
 
 struct directory_counters {
 	uint64_t refused[REFUSALS];
-	uint64_t taken, proven, demoted, expired, equivocations, evicted, key_clash;
+	uint64_t taken, proven, demoted, given_up, expired, equivocations, evicted, key_clash;
 };
 
 /* What happens in the directory, told while it happens; records are borrowed for the call. */
@@ -139,7 +141,7 @@ void directory_publish(
 /* A node answered at the key and endpoints of r and named itself rightly. False if r cannot be
  * proven all the same (another proven node has its key; too many near it). */
 bool directory_answered(struct directory *dir, struct moment now, struct relay *r);
-/* r did not answer; r may leave the proven ones. */
+/* r did not answer; r may leave the proven ones, or be removed. */
 void directory_unanswered(struct directory *dir, struct moment now, struct relay *r);
 /* The node that answers at r's key is another one. */
 void directory_disproved(struct directory *dir, struct moment now, struct relay *r);

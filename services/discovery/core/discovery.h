@@ -46,7 +46,7 @@ struct ask {
 
 #define SYNCS_MAX 4 /* at one time: enough to fill a fresh directory from several peers */
 #define SYNC_EVERY DUR_S(30)
-/* After a view in which one in SYNC_FRESH_SHARE was new to us; doubled with each that was not so. */
+/* After a view since which one in SYNC_FRESH_SHARE was proven; doubled with each that was not so. */
 #define SYNC_EVERY_FRESH DUR_S(2)
 #define SYNC_FRESH_SHARE 20
 /* A client asks the next peer soon if one in so many was new: they need a second voice. */
@@ -167,7 +167,9 @@ struct discovery {
 	struct ask asks[ASKS_MAX];
 	struct sync syncs[SYNCS_MAX];
 	dur_t sync_every;
-	uint32_t n_fresh; /* new to us since the last view was taken in */
+	uint32_t n_fresh;	/* heard anew since the last view was taken in */
+	uint64_t proven_before; /* counter at that time */
+	bool hurried;
 	mono_t started_at, next_sync, next_reach, next_expire;
 	uint32_t reach_at; /* where the walk for relays to be proven stands */
 	uint32_t n_views;  /* peers whose view was taken in since start */

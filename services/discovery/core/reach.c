@@ -77,7 +77,9 @@ void reach_on_silence(struct discovery *d, struct moment now, const struct conta
 	if (r == NULL)
 		return;
 	directory_unanswered(&d->dir, now, r);
-	d->next_reach = mono_min(d->next_reach, r->next_try);
+	r = relays_find(&d->dir.relays, to->node_id);
+	if (r != NULL)
+		d->next_reach = mono_min(d->next_reach, r->next_try);
 }
 
 /* Does r say what the contact that answered is? A newer version may have come in meanwhile. */

@@ -169,15 +169,19 @@ static void page_ask(struct discovery *d, struct moment now, struct sync *s)
 
 /* ---- answers ---- */
 
-/* While a network forms, or we join one, views are compared often; then ever more seldom. */
+/* While a network forms, or we join one, views are compared often; then ever more seldom. What
+ * counts is what was proven, which a liar cannot make up; what is only heard hurries a client once. */
 static void pace_set(struct discovery *d, struct moment now)
 {
 	mono_t sooner = mono_add(now.mono, SYNC_EVERY_FRESH);
-	bool forming = d->n_fresh * SYNC_FRESH_SHARE > d->dir.relays.n;
+	uint64_t n_proven = d->dir.counters.proven - d->proven_before;
+	bool forming = n_proven * SYNC_FRESH_SHARE > d->dir.relays.n_state[RELAY_PROVEN];
 	bool one_voice = d->dir.client && d->n_fresh * SYNC_VOICE_SHARE > d->dir.relays.n;
 
 	d->n_fresh = 0;
-	if (one_voice) /* what this peer told waits for the next one */
+	d->proven_before = d->dir.counters.proven;
+	d->hurried = one_voice && !d->hurried;
+	if (d->hurried) /* what this peer told waits for the next one */
 		d->next_sync = mono_min(d->next_sync, sooner);
 	if (!forming) {
 		d->sync_every.ns = d->sync_every.ns < SYNC_EVERY.ns / 2 ? 2 * d->sync_every.ns : SYNC_EVERY.ns;
