@@ -148,6 +148,24 @@ static void demand_within_rekey_timeout_is_served_later(void **state)
 	pair_free(p);
 }
 
+static void initiating_anew_waits_for_nothing(void **state)
+{
+	struct pair *p = pair_new(NULL);
+
+	(void)state;
+	p->b.conf.initiation_gap = (dur_t){0};
+	connect_pair(p);
+	for (uint32_t i = 2; i < 6; i++) { /* at one instant: labels grow all the same */
+		session_initiate(&p->a.s, &p->a.env, p->now);
+		assert_int_equal(p->a.s.stats.initiations_sent, i - 1);
+		session_initiate_anew(&p->a.s, &p->a.env, p->now);
+		assert_int_equal(p->a.s.stats.initiations_sent, i);
+		deliver_all(p);
+		assert_int_equal(p->b.s.stats.handshakes, i);
+	}
+	pair_free(p);
+}
+
 static void replayed_initiation_changes_nothing(void **state)
 {
 	struct pair *p = pair_new(NULL);
@@ -672,6 +690,7 @@ int main(void)
 		cmocka_unit_test(new_demand_prolongs_the_attempt),
 		cmocka_unit_test(demand_does_not_flood),
 		cmocka_unit_test(demand_within_rekey_timeout_is_served_later),
+		cmocka_unit_test(initiating_anew_waits_for_nothing),
 		cmocka_unit_test(replayed_initiation_changes_nothing),
 		cmocka_unit_test(initiations_have_a_least_distance),
 		cmocka_unit_test(labels_grow_though_the_clock_steps_back),

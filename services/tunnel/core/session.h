@@ -170,7 +170,8 @@ mono_t session_deadline(const struct session *s, const struct session_conf *conf
 void session_tick(struct session *s, struct session_env *env, mono_t now);
 
 /* --- handshake ------------------------------------------------------------------------------------- */
-/* We want keys (something waits to be sent): begins an attempt, or does nothing if one runs. */
+/* We want keys (something waits to be sent): begins an attempt, or gives the running one another
+ * REKEY_ATTEMPT_TIME; an initiation goes out now if the last is older than REKEY_TIMEOUT. */
 void session_initiate(struct session *s, struct session_env *env, mono_t now);
 /* The same at once, whatever was sent before and however fresh the keys are. For the overlay: while a
  * route is built a lost message must not cost REKEY_TIMEOUT, and a session that moves to a new path

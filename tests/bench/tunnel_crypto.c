@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the tunnel's arithmetic costs on one core: AEAD by back end and size, handshakes, cutting and
+ * joining of super-packets. CSV on stdout; best of many rounds, as the machine may be shared. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "services/tunnel/core/offload.h"
+#include "tests/harness/tunnel_packets.h"
+#include "tests/harness/tunnel_pair.h"
+
+#define ROUNDS 60
+#define BATCH 64
+#define SLOT 2048
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void row(const char *what, const char *variant, size_t bytes, double ns)
+{
+	printf("%s,%s,%zu,%.1f,%.3f,%.0f\n", what, variant, bytes, ns, (double)bytes / ns, 1e9 / ns);
+}
+
+/* Least time of one unit of work, over rounds of `per_round` units. */
+#define MEASURE(per_round, work)                                            \
+	({                                                                  \
+		double best = 1e18;                                         \
+		for (int round = 0; round < ROUNDS; round++) {              \
+			uint64_t began = cpu_ns();                          \
+			work;                                               \
+			double ns = (double)(cpu_ns() - began) / (per_round); \
+			best = ns < best ? ns : best;                       \
+		}                                                           \
+		best;                                                       \
+	})
+
+static void aead_rows(const struct aead_backend *b)
+{
+	static const uint32_t sizes[] = {0, 64, 256, 1420};
+	static uint8_t buf[BATCH * SLOT], sealed[BATCH * SLOT];
+	size_t size = (b->state_size() + 63) & ~(size_t)63;
+	void *mem = size > 0 ? aligned_alloc(64, size) : NULL;
+	struct aead_op ops[BATCH];
+	struct aead_key key = {{1}};
+	struct aead a;
+
+	if (mem == NULL || aead_init(&a, b, mem) != OK) {
+		free(mem);
+		return;
+	}
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		double seal_ns, open_ns;
+
+		for (size_t i = 0; i < BATCH; i++)
+			ops[i] = (struct aead_op){buf + i * SLOT, sizes[s], false, i};
+		seal_ns = MEASURE(4 * BATCH, for (int k = 0; k < 4; k++) aead_seal(&a, &key, ops, BATCH));
+		aead_seal(&a, &key, ops, BATCH);
+		memcpy(sealed, buf, sizeof(buf));
+		/* opening leaves plaintext, so the ciphertext is put back; that is not counted */
+		open_ns = 1e18;
+		for (int round = 0; round < ROUNDS; round++) {
+			memcpy(buf, sealed, sizeof(buf));
+			uint64_t began = cpu_ns();
+			aead_open(&a, &key, ops, BATCH);
+			double ns = (double)(cpu_ns() - began) / BATCH;
+			open_ns = ns < open_ns ? ns : open_ns;
+		}
+		CHECK(ops[0].ok && ops[BATCH - 1].ok);
+		row("seal", b->name, sizes[s], seal_ns);
+		row("open", b->name, sizes[s], open_ns);
+	}
+	aead_done(&a);
+	free(mem);
+}
+
+static void one_initiation(struct pair *p)
+{
+	p->a.s.initiation_sent = (mono_t){0};
+	p->a.n_out = 0;
+	p->wall_ns += 1u << 25;
+	p->now.ns += 100000000;
+	session_initiate(&p->a.s, &p->a.env, p->now);
+}
+
+static void one_response(struct pair *p)
+{
+	p->b.n_out = 0;
+	CHECK(deliver(&p->a) == OK);
+}
+
+static void handshake_rows(void)
+{
+	struct pair *p = pair_new(NULL);
+	double initiate = 1e18, respond = 1e18, accept = 1e18;
+
+	for (int i = 0; i < 400; i++) {
+		uint64_t t0 = cpu_ns(), t1, t2, t3;
+
+		one_initiation(p);
+		t1 = cpu_ns();
+		one_response(p);
+		t2 = cpu_ns();
+		CHECK(deliver(&p->b) == OK);
+		t3 = cpu_ns();
+		initiate = (double)(t1 - t0) < initiate ? (double)(t1 - t0) : initiate;
+		respond = (double)(t2 - t1) < respond ? (double)(t2 - t1) : respond;
+		accept = (double)(t3 - t2) < accept ? (double)(t3 - t2) : accept;
+	}
+	row("handshake", "initiation_create", WG_INITIATION_SIZE, initiate);
+	row("handshake", "respond", WG_RESPONSE_SIZE, respond);
+	row("handshake", "response_accept", WG_RESPONSE_SIZE, accept);
+	pair_free(p);
+}
+
+static void mac1_row(void)
+{
+	static const struct net_endpoint from = {{NET_IP4, {192, 0, 2, 1}}, 1};
+	struct pair *p = pair_new(NULL);
+	struct cookie_checker c;
+	uint8_t junk[WG_INITIATION_SIZE] = {1};
+
+	cookie_checker_init(&c, &p->a.id);
+	row("flood", "mac1_check", sizeof(junk),
+		MEASURE(1000, for (int i = 0; i < 1000; i++)
+			CHECK(cookie_check(&c, junk, sizeof(junk), &from, false, p->now) == COOKIE_BAD)));
+	pair_free(p);
+}
+
+static void replay_row(void)
+{
+	static struct replay r;
+	uint64_t next = 0;
+
+	replay_init(&r);
+	row("replay", "commit", 0, MEASURE(100000, for (int i = 0; i < 100000; i++) CHECK(replay_commit(&r, next++))));
+}
+
+/* One super-packet of 45 segments out, the same segments in. */
+static void offload_rows(void)
+{
+	static const struct offload_layout l = {16, 16, 16, 1420};
+	static struct offload_joiner j;
+	static uint8_t buf[70000], out[80000], kept[80000];
+	struct build b = BUILD_TCP4;
+	size_t len = build_packet(&b, buf + OFFLOAD_VHDR, 45 * 1360);
+	struct offload_super s;
+	struct offload_plan p;
+
+	memcpy(buf, (uint16_t[]){0x0101, 0, 1360, 20, 16}, OFFLOAD_VHDR);
+	CHECK(offload_parse(buf, OFFLOAD_VHDR + len, &s) == OK);
+	offload_plan(&s, &l, &p);
+	row("offload", "cut_45", len, MEASURE(10, for (int k = 0; k < 10; k++) offload_cut(&s, &l, &p, 0, p.n, out)));
+	memcpy(kept, out, sizeof(out));
+	row("offload", "join_45", len, MEASURE(1, {
+		uint8_t vhdr[OFFLOAD_VHDR];
+		struct iovec iov[OFFLOAD_IOVS];
+
+		memcpy(out, kept, 100);
+		offload_joiner_init(&j, OFFLOAD_CAP_TCP4);
+		for (uint32_t i = 0; i < p.n; i++) {
+			uint8_t *pkt = out + (size_t)i * p.stride + l.headroom;
+			struct ip_packet ip;
+
+			CHECK(ip_parse(pkt, i + 1 == p.n ? p.last_len : p.len, &ip) == OK);
+			CHECK(offload_add(&j, pkt, &ip) == OK);
+		}
+		CHECK(offload_runs(&j) == 1);
+		offload_run_iov(&j, 0, vhdr, iov);
+	}));
+}
+
+int main(void)
+{
+	printf("what,variant,bytes,ns,GBps,per_s\n");
+	for (size_t i = 0; i < AEAD_BACKENDS_MAX && aead_backends[i] != NULL; i++)
+		aead_rows(aead_backends[i]);
+	handshake_rows();
+	mac1_row();
+	replay_row();
+	offload_rows();
+	return 0;
+}
