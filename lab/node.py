@@ -48,7 +48,28 @@ def write_node(lab, host):
 
 
 def node_ini(lab, host, directory):
-    return f"[node]\nname = {host.name}\n"
+    """What a person would write for this node; other relays than the bootstrap are in nobody's file."""
+    dns, relay = lab["hosts"]["dns"], host.kind == "relay"
+    page = os.path.join(os.path.dirname(lab["bin"]), "ui", "dist")
+    yes = {True: "yes", False: "no"}
+    sections = {
+        "node": {"name": host.name, "test_network": "yes", "geo": lab["geo"]},
+        "tunnel": {
+            "port": WG_PORT, "workers": 1, "public4": host.ip4, "public6": host.ip6,
+            "resolver4": dns.ip4, "resolver6": dns.ip6,
+            "client_tun": "" if relay else "mvpn0", "exit_tun": "mvpnx0" if host.exit else "",
+        },
+        "discovery": {"bootstrap": "" if host.name == "relay1" else lab["bootstrap"]},
+        "router": {"redis": f"{directory}/run/redis.sock"},
+        "ledger": {"backend": "none"},
+        "gateway": {
+            "port": lab["port"], "page": page, "share": yes[relay], "share_exit": yes[host.exit],
+            "pay": "yes", "earn": yes[relay],
+            "entry_gwei_per_gib": host.price, "middle_gwei_per_gib": host.price, "exit_gwei_per_gib": host.price,
+        },
+    }
+    return "\n".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+                     for name, keys in sections.items())
 
 
 def write_web(lab, host):
