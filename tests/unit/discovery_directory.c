@@ -253,11 +253,17 @@ static void silence_demotes_unless_all_are_silent(void **state)
 		assert_int_equal(r->state, RELAY_PROVEN);
 		assert_true(directory_answered(&w.dir, w.now, other));
 		directory_unanswered(&w.dir, w.now, r);
+		directory_unanswered(&w.dir, w.now, r); /* two questions, one silence */
+		w.now.mono = r->next_try;
 	}
 	assert_int_equal(r->state, RELAY_HEARD);
 	assert_int_equal(w.n_lost, 1);
-	for (int i = FAILED_MAX; i <= GIVEN_UP_MAX; i++)
+	for (int i = FAILED_MAX; i <= GIVEN_UP_MAX; i++) {
+		assert_int_equal(w.dir.relays.n, 2);
+		assert_true(directory_answered(&w.dir, w.now, other));
 		directory_unanswered(&w.dir, w.now, r);
+		w.now.mono = r->next_try;
+	}
 	assert_int_equal(w.dir.relays.n, 1);
 	assert_int_equal(w.dir.counters.given_up, 1);
 }

@@ -157,6 +157,9 @@ void directory_unanswered(struct directory *dir, struct moment now, struct relay
 		r->next_try = mono_add(now.mono, RETRY_FIRST);
 		return;
 	}
+	/* Several questions that were under way together are one silence. */
+	if (r->n_failed > 0 && !mono_reached(r->next_try, now.mono))
+		return;
 	if (r->state == RELAY_HEARD && r->n_failed >= GIVEN_UP_MAX) {
 		dir->counters.given_up++;
 		drop(dir, r);
