@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The interface and its socket are made before the process goes to the background, so that what is
+ * wrong is said where it was typed. Threads begin after it. */
+#include "dropin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "device.h"
+#include "lib/sys/log.h"
+#include "netmon.h"
+#include "uapi.h"
+
+#ifndef TUNGETDEVNETNS
+#define TUNGETDEVNETNS _IO('T', 227)
+#endif
+
+struct dropin {
+	char name[IFNAMSIZ];
+	bool foreground, silent;
+	unsigned int n_workers;
+	int tun_fds[WORKERS_MAX];
+	int tun_fd; /* our own copy of the first */
+	int ready_fd; /* the process that waits in the foreground; -1: none */
+	int signal_fd, inotify_fd;
+	struct plane plane;
+	struct device device;
+	struct uapi uapi;
+	struct netmon netmon;
+	bool stop;
+};
+
+/* --- starting ------------------------------------------------------------------------------------------------- */
+static int usage(const char *self)
+{
+	fprintf(stderr,
+		"usage: %s [-f/--foreground] INTERFACE-NAME    userspace WireGuard\n"
+		"       %s --dir DIR                           tunnel of a node (--dir DIR --help says more)\n"
+		"\n"
+		"Environment of the first form: LOG_LEVEL=verbose|error|silent, WG_TUN_FD, WG_UAPI_FD,\n"
+		"WG_PROCESS_FOREGROUND=1; MVPN_WORKERS (threads; default one per core it may use),\n"
+		"MVPN_AEAD=ipsec-mb|openssl|sodium (default: the fastest).\n",
+		self, self);
+	return 1;
+}
+
+static enum log_level level_of(const char *s, bool *ret_silent)
+{
+	*ret_silent = s == NULL || strcmp(s, "silent") == 0;
+	if (s != NULL && (strcmp(s, "verbose") == 0 || strcmp(s, "debug") == 0))
+		return LOG_DEBUG_;
+	return s != NULL && strcmp(s, "info") == 0 ? LOG_INFO_ : LOG_ERROR_;
+}
+
+static int env_number(const char *name, int max, int otherwise)
+{
+	const char *s = getenv(name);
+	char *end;
+	long v;
+
+	if (s == NULL || *s == '\0')
+		return otherwise;
+	v = strtol(s, &end, 10);
+	return *end == '\0' && v >= 0 && v <= max ? (int)v : -1;
+}
+
+static int tun_begin(struct dropin *d)
+{
+	const int fd = env_number("WG_TUN_FD", 1 << 20, -1);
+	struct tun_kind *kind = &d->plane.tun_kinds[TUN_DEVICE];
+	char name[IFNAMSIZ];
+	enum err e;
+
+	memcpy(name, d->name, sizeof(name));
+	if (getenv("WG_TUN_FD") != NULL) {
+		d->plane.n_workers = 1; /* one queue was handed in, so there is one */
+		d->tun_fds[0] = fd;
+		e = fd < 0 ? ERR_INVALID : tun_adopt(fd, kind);
+		errno = EINVAL;
+	} else {
+		e = tun_open(name, d->plane.n_workers, kind, d->tun_fds);
+	}
+	if (e != OK) {
+		fprintf(stderr, "mvpn-tunnel: the TUN device %s cannot be made: %s\n", d->name, strerror(errno));
+		return 1;
+	}
+	memcpy(d->name, kind->name, sizeof(d->name));
+	d->tun_fd = fcntl(d->tun_fds[0], F_DUPFD_CLOEXEC, 3);
+	return d->tun_fd < 0;
+}
+
+static int uapi_begin(struct dropin *d)
+{
+	const int fd = env_number("WG_UAPI_FD", 1 << 20, -1);
+
+	if (getenv("WG_UAPI_FD") != NULL && fd >= 0) {
+		uapi_adopt(&d->uapi, fd);
+		return 0;
+	}
+	if (uapi_listen(&d->uapi, d->name) == OK)
+		return 0;
+	fprintf(stderr, "mvpn-tunnel: the configuration socket of %s cannot be made: %s\n", d->name,
+		strerror(errno));
+	return 1;
+}
+
+/* Into the background. Returns twice: in the child 0; in the parent the exit code, once the child is
+ * ready or dead. -1: could not. */
+static int background(struct dropin *d, bool *ret_parent)
+{
+	int p[2], null;
+	char ready = 0;
+	pid_t pid;
+
+	*ret_parent = false;
+	if (pipe2(p, O_CLOEXEC) != 0 || (pid = fork()) < 0)
+		return -1;
+	if (pid > 0) {
+		*ret_parent = true;
+		close(p[1]);
+		return read(p[0], &ready, 1) == 1 ? 0 : 1;
+	}
+	close(p[0]);
+	d->ready_fd = p[1];
+	setsid();
+	(void)!chdir("/");
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, STDIN_FILENO);
+	if (d->silent) {
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+	}
+	return 0;
+}
+
+/* No core dumps: they hold keys. Signals by descriptor. */
+static enum err process_prepare(struct dropin *d)
+{
+	const struct rlimit none = {0, 0};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return ERR_IO;
+	signal(SIGPIPE, SIG_IGN);
+	d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	d->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (d->uapi.path[0] != '\0')
+		inotify_add_watch(d->inotify_fd, d->uapi.path, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	return d->signal_fd < 0 || sodium_init() < 0 ? ERR_IO : OK;
+}
+
+/* --- running ---------------------------------------------------------------------------------------------------- */
+static void link_follow(struct dropin *d)
+{
+	int e;
+
+	if (d->netmon.mtu != 0)
+		device_mtu_set(&d->device, d->netmon.mtu);
+	if (!d->netmon.up) {
+		device_down(&d->device);
+		return;
+	}
+	e = device_up(&d->device);
+	if (e != 0)
+		log_error("the port cannot be bound: %s", strerror(-e));
+}
+
+/* It left this namespace: deleted, or moved to another, where we follow (the sockets stay). */
+static void device_left(struct dropin *d)
+{
+	int netns_fd;
+
+	netmon_close(&d->netmon);
+	if (tun_name(d->tun_fd, d->name) != OK) {
+		d->stop = true;
+		return;
+	}
+	netns_fd = ioctl(d->tun_fd, TUNGETDEVNETNS);
+	if (netns_fd < 0 || netmon_open(&d->netmon, d->name, netns_fd) != OK)
+		log_warn("the interface went to another namespace and cannot be watched there");
+	if (netns_fd >= 0)
+		close(netns_fd);
+}
+
+static void on_netmon(struct dropin *d)
+{
+	const unsigned int events = netmon_read(&d->netmon);
+
+	if ((events & NETMON_ROUTES) != 0)
+		device_sources_forget(&d->device);
+	if ((events & NETMON_LINK) != 0)
+		link_follow(d);
+	if ((events & NETMON_GONE) != 0)
+		device_left(d);
+}
+
+/* The socket's file was removed: that is how to tell wireguard-go to end. */
+static void on_inotify(struct dropin *d)
+{
+	char buf[1024];
+
+	while (read(d->inotify_fd, buf, sizeof(buf)) > 0)
+		;
+	if (access(d->uapi.path, F_OK) != 0)
+		d->stop = true;
+}
+
+enum {
+	FD_SIGNAL,
+	FD_INOTIFY,
+	FD_NETMON,
+	FD_UAPI,
+	FD_CONNECTIONS,
+	FDS = FD_CONNECTIONS + UAPI_CONNECTIONS_MAX
+};
+
+static void loop(struct dropin *d)
+{
+	while (!d->stop) {
+		struct pollfd p[FDS];
+
+		p[FD_SIGNAL] = (struct pollfd){d->signal_fd, POLLIN, 0};
+		p[FD_INOTIFY] = (struct pollfd){d->inotify_fd, POLLIN, 0};
+		p[FD_NETMON] = (struct pollfd){d->netmon.fd, POLLIN, 0};
+		p[FD_UAPI] = (struct pollfd){d->uapi.listen_fd, POLLIN, 0};
+		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
+			p[FD_CONNECTIONS + i] = (struct pollfd){d->uapi.connections[i].fd, POLLIN, 0};
+		if (poll(p, FDS, -1) < 0 && errno != EINTR)
+			return;
+		if (p[FD_SIGNAL].revents != 0)
+			d->stop = true;
+		if (p[FD_INOTIFY].revents != 0)
+			on_inotify(d);
+		if (p[FD_NETMON].revents != 0)
+			on_netmon(d);
+		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
+			if (p[FD_CONNECTIONS + i].revents != 0)
+				uapi_read(&d->uapi, &d->uapi.connections[i], &d->device);
+		if (p[FD_UAPI].revents != 0)
+			uapi_accept(&d->uapi);
+	}
+}
+
+static int run(struct dropin *d)
+{
+	enum err e = process_prepare(d);
+
+	if (e == OK)
+		e = plane_start(&d->plane);
+	if (e == OK)
+		e = device_init(&d->device, &d->plane, d->tun_fds);
+	if (e == OK)
+		e = netmon_open(&d->netmon, d->name, -1);
+	if (e != OK) {
+		log_error("cannot start: %s", err_str(e));
+		return 1;
+	}
+	if (d->ready_fd >= 0) {
+		(void)!write(d->ready_fd, "r", 1);
+		close(d->ready_fd);
+	}
+	log_info("ready, %u workers, ChaCha20-Poly1305 by %s", d->plane.n_workers, d->plane.aead->name);
+	loop(d);
+	log_info("stopping");
+	plane_done(&d->plane);
+	device_done(&d->device);
+	return 0;
+}
+
+static int begin(struct dropin *d)
+{
+	const int n_workers = env_number("MVPN_WORKERS", WORKERS_MAX, 0);
+	const struct plane_conf conf = {.n_workers = n_workers < 0 ? 0 : (unsigned int)n_workers,
+		.peers_max = DEVICE_PEERS_MAX,
+		.aead = getenv("MVPN_AEAD")};
+	bool parent;
+	int code;
+	enum err e;
+
+	/* The workers are made with the number of queues that the TUN device has. */
+	d->plane.n_workers = getenv("WG_TUN_FD") != NULL ? 1 : plane_workers(&conf);
+	if (tun_begin(d) != 0 || uapi_begin(d) != 0)
+		return 1;
+	if (!d->foreground) {
+		code = background(d, &parent);
+		if (code != 0 || parent)
+			return code < 0 ? 1 : code;
+	}
+	e = plane_init(&d->plane, &(struct plane_conf){.n_workers = d->plane.n_workers,
+						 .peers_max = conf.peers_max,
+						 .aead = conf.aead});
+	if (e != OK)
+		log_error("cannot start: %s", err_str(e));
+	code = e == OK ? run(d) : 1;
+	uapi_close(&d->uapi);
+	return code;
+}
+
+int dropin_main(int argc, char **argv)
+{
+	struct dropin *d = calloc(1, sizeof(*d));
+	const char *name = NULL, *fg = getenv("WG_PROCESS_FOREGROUND");
+	int code;
+
+	if (d == NULL)
+		return 1;
+	d->ready_fd = -1;
+	d->foreground = fg != NULL && strcmp(fg, "1") == 0;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "-f") == 0 || strcmp(argv[i], "--foreground") == 0)
+			d->foreground = true;
+		else if (argv[i][0] != '-' && name == NULL)
+			name = argv[i];
+		else
+			name = "";
+	}
+	if (name == NULL || name[0] == '\0' || strlen(name) >= IFNAMSIZ) {
+		free(d);
+		return usage(argv[0]);
+	}
+	memcpy(d->name, name, strlen(name));
+	log_init("tunnel", level_of(getenv("LOG_LEVEL"), &d->silent));
+	code = begin(d);
+	free(d);
+	return code;
+}

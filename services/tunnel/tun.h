@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A TUN device: making it, its queues, and super-packets in and out of one queue.
+ *
+ * IFF_VNET_HDR with TSO and USO where the kernel has them; less where it has less, down to a device
+ * without virtio header (handed in by WG_TUN_FD). One queue per worker (IFF_MULTI_QUEUE); the kernel
+ * learns which queue a flow belongs to from what that queue writes. */
+#ifndef TUNNEL_TUN_H
+#define TUNNEL_TUN_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "core/offload.h"
+
+#define TUN_READ_MAX (OFFLOAD_VHDR + OFFLOAD_SUPER_MAX)
+/* Super-packets that wait in the device. Few: each may be 64 KB, and what waits here is latency. */
+#define TUN_QUEUE_LEN 16
+
+/* What the device can do, the same for all its queues. */
+struct tun_kind {
+	char name[IFNAMSIZ];
+	bool vnet;	   /* virtio header before each packet */
+	bool multi_queue;
+	unsigned int caps; /* enum offload_cap: may be written joined */
+};
+
+/* One queue. */
+struct tun {
+	const struct tun_kind *kind;
+	int fd; /* -1: no queue here */
+	uint64_t rx_bad, tx_refused;
+	struct offload_joiner joiner;
+	uint8_t *read_buf; /* TUN_READ_MAX bytes; shared by the tuns of a worker */
+};
+
+/* Makes the device, or attaches to it if it is there and free; n queues. name may hold a %d. fds
+ * are non-blocking. ERR_IO with errno: EPERM, EBUSY, ENOENT (/dev/net/tun). */
+NODISCARD enum err tun_open(const char *name, unsigned int n, struct tun_kind *ret_kind, int *ret_fds);
+/* Takes a descriptor that somebody made: what is it? ERR_INVALID: no TUN device. */
+NODISCARD enum err tun_adopt(int fd, struct tun_kind *ret_kind);
+/* Name now: it may have been renamed. ERR_UNAVAILABLE: the device is gone. */
+NODISCARD enum err tun_name(int fd, char ret_name[static IFNAMSIZ]);
+/* A queue that is set aside gets no packets. */
+NODISCARD enum err tun_queue_use(int fd, bool on);
+
+/* Next super-packet into t->read_buf; bytes with the virtio header if there is one. 0: none now;
+ * below 0: the device is gone or down (errno). */
+ssize_t tun_read(struct tun *t);
+/* Header and packet as tun_read left it, or as another worker's queue gave it. */
+NODISCARD enum err tun_parse(const struct tun_kind *k, const uint8_t *buf, size_t len, struct offload_super *ret);
+/* Writes run i of t->joiner. iov: of offload_run_iov. */
+void tun_write(struct tun *t, struct iovec *iov, size_t n_iov);
+
+#endif

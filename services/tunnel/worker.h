@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The data plane: workers that share nothing, each running to completion.
+ *
+ *	UDP in                                              TUN out
+ *	  udp_receive -> input_messages -> session_open_batch -> payloads: IP -> joiner -> tun_write
+ *	                      ^                                            relay, control -> the role
+ *	                      '-- nested sessions' messages ---'
+ *	TUN in                                              UDP out
+ *	  tun_read -> role's peer -> offload_cut, seal, wrap in parents' frames -> udp_send
+ *
+ * A worker owns its sockets, TUN queues, sessions, timers and buffers; no other thread touches them.
+ * Others reach it by an order (worker_call, worker_post: rare, under a mutex) or by a ring (a packet
+ * that came to the wrong worker: counted). What a worker has to tell goes to the main thread as a
+ * note. Nothing is allocated and no lock is taken for a packet.
+ *
+ * One code path: a configured WireGuard peer, a stranger's session on a relay and a hop of a client's
+ * route are the same struct peer; what they do with a decrypted payload is their role (peer_role). */
+#ifndef TUNNEL_WORKER_H
+#define TUNNEL_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/rng.h"
+#include "lib/units.h"
+#include "core/aead.h"
+#include "core/cookie.h"
+#include "core/frame.h"
+#include "core/indices.h"
+#include "core/meter.h"
+#include "core/ring.h"
+#include "core/session.h"
+#include "core/trie.h"
+#include "core/wheel.h"
+#include "directory.h"
+#include "tun.h"
+#include "udp.h"
+
+#define WORKERS_MAX 64
+/* Messages opened or sealed together, through all layers: what stays in the first-level cache. */
+#define CHUNK 32
+#define TUN_TURN_READS 64	  /* super-packets per wake */
+#define TUN_TURN_BYTES (512 << 10)
+#define ARENA_SIZE (1 << 20)	  /* bytes of outgoing trains between two flushes */
+#define ARENA_RESERVE (64 << 10)  /* of it for handshakes and control while a train is being made */
+#define SEND_HEADROOM 64	  /* for the heads of three layers */
+#define SEND_TAILROOM 64
+#define STAGED_MAX 128		  /* super-packets of one peer that wait for keys */
+#define STAGED_BYTES_MAX (8u << 20) /* of one worker */
+#define HANDSHAKES_MAX 512	  /* initiations that wait for the processor */
+#define HANDSHAKES_TURN 4	  /* done per turn, after everything else */
+#define UNDER_LOAD_AT (HANDSHAKES_MAX / 8)
+#define UNDER_LOAD_FOR DUR_S(1)
+#define RING_SIZE (512u << 10)
+#define NOTES_MAX 65536
+
+struct worker;
+struct peer;
+struct overlay;
+
+enum tun_use {
+	TUN_DEVICE, /* a WireGuard interface, or the client's device */
+	TUN_EXIT,
+	TUN_USES
+};
+
+/* ---- peers --------------------------------------------------------------------------------------- */
+struct peer_role {
+	const char *name;
+	bool roams;	      /* the last authenticated source is the endpoint */
+	bool initiates;	      /* asks for keys when it needs them */
+	enum tun_use tun;     /* where its IP packets go */
+	/* Kinds of payload that are taken now, bits 1 << enum frame_kind. */
+	unsigned int (*gate)(struct worker *w, struct peer *p);
+	/* A decrypted run of IP packets (one, or joined: then len is of the whole, pkt only its first and
+	 * the checksum `partial`): may it go to the TUN? May translate headers. */
+	bool (*ip)(struct worker *w, struct peer *p, uint8_t *pkt, uint32_t len, bool partial);
+	/* Inner messages of relay frames, all of one slot, as they lie in the receive buffer. */
+	void (*relay)(struct worker *w, struct peer *p, uint16_t slot, uint8_t *const *at,
+		const uint32_t *len, uint32_t n);
+	void (*control)(struct worker *w, struct peer *p, const uint8_t *frame, size_t len);
+	/* Once per batch of authentic messages. */
+	void (*heard)(struct worker *w, struct peer *p);
+	void (*established)(struct worker *w, struct peer *p);
+	void (*gave_up)(struct worker *w, struct peer *p);
+	void (*metered)(struct worker *w, struct peer *p); /* meter_due has something */
+	void (*gone)(struct worker *w, struct peer *p);	   /* last call, keys are wiped */
+};
+
+/* How messages reach the other side. */
+struct carrier {
+	struct peer *parent; /* NULL: by UDP */
+	uint16_t slot;	     /* of the relay frames in the parent's session */
+	struct udp_path path;
+};
+
+/* A super-packet that waits for keys. */
+struct staged {
+	struct staged *next;
+	const struct tun_kind *kind;
+	uint32_t len;
+	uint8_t buf[];
+};
+
+struct peer {
+	struct session session; /* first: emit gets a pointer to it */
+	const struct peer_role *role;
+	struct wheel_entry timer;
+	struct carrier carrier;
+	struct meter *meter;	/* NULL: not counted */
+	bool client;		/* we are the client in it: what we send counts as up */
+	bool used, doomed;
+	uint32_t handle;	/* its place in the worker */
+	uint32_t number;	/* of the role: configured peers are numbered over all workers */
+	uint64_t id;		/* what other services know it by */
+	void *own;		/* of the role */
+	struct staged *staged, **staged_end;
+	uint32_t n_staged;
+	struct peer *next;	/* free, or doomed */
+};
+
+/* ---- allowed IPs (configured peers) --------------------------------------------------------------- */
+struct allowed_owner {
+	struct trie_owner owner; /* first */
+	uint32_t handle;	 /* in its worker */
+	uint16_t worker;
+	bool used;
+};
+
+struct allowed;
+
+/* ---- worker ----------------------------------------------------------------------------------------- */
+struct worker_counters {
+	uint64_t rx_bad;	 /* no WireGuard message, or of a type that has no place there */
+	uint64_t rx_no_index;	 /* receiver index of nobody */
+	uint64_t rx_not_opened;	 /* forged, replayed, or keys too old */
+	uint64_t rx_bad_payload; /* decrypted, but no frame that this session may send */
+	uint64_t rx_denied;	 /* IP packets that the role refused */
+	uint64_t tun_bad;	 /* from the TUN: not usable */
+	uint64_t tun_no_peer;
+	uint64_t tx_no_keys;	 /* dropped: nothing to seal with, no room to wait */
+	uint64_t tx_no_path;	 /* no endpoint known */
+	uint64_t handshakes_full;
+	uint64_t handshakes_denied;
+	uint64_t cookies_sent;
+	uint64_t moved_out;	 /* handed to the owning worker */
+	uint64_t moved_in;
+	uint64_t moved_lost;	 /* its ring was full */
+};
+
+struct handshake_item {
+	uint8_t msg[WG_INITIATION_SIZE];
+	struct udp_path from;
+};
+
+struct order {
+	struct order *next;
+	void (*run)(struct worker *w, struct order *o); /* owns o */
+};
+
+struct plane;
+
+struct worker {
+	struct plane *plane;
+	unsigned int id;
+	pthread_t thread;
+	int epoll_fd, wake_fd;
+	mono_t now;
+	bool stop;
+	struct rng rng;
+	struct aead aead;
+	struct session_env env;
+	struct keypair_pool keypairs;
+
+	bool has_identity;
+	struct noise_identity identity;
+	struct cookie_checker checker;
+	struct rate_table rate;
+	mono_t under_load_until;
+	struct handshake_item *handshakes; /* HANDSHAKES_MAX, a queue */
+	uint32_t handshake_first, n_handshakes;
+
+	struct wheel wheel;
+	struct indices indices;
+	struct peer *peers; /* by handle */
+	uint32_t peers_max, n_peers_fresh, n_peers;
+	struct peer *free_peers, *doomed_peers;
+	uint32_t staged_bytes;
+
+	struct udp_socket udp[UDP_KINDS][UDP_FAMILIES];
+	struct udp_rx rx;
+	struct tun tuns[TUN_USES];
+	uint32_t mtu[TUN_USES]; /* padding does not go beyond it */
+	/* A super-packet from a TUN (or handed over): to its peer. */
+	void (*tun_take[TUN_USES])(struct worker *w, const uint8_t *buf, size_t len, bool moved);
+	struct peer *joining; /* whose packets are in the joiner of its role's TUN */
+	uint8_t *arena;
+	uint32_t arena_used;
+	unsigned int arena_open; /* trains being made: it may not be reset */
+
+	struct allowed *allowed; /* configured peers */
+	struct overlay *overlay; /* NULL: drop-in */
+
+	struct worker_counters n;
+
+	pthread_mutex_t inbox_mutex;
+	struct order *orders, **orders_end;
+	atomic_bool woken;
+};
+
+/* Told to the main thread. */
+struct note {
+	struct note *next;
+	void (*run)(void *main_state, struct note *n); /* does not free it */
+};
+
+/* What all workers share; constant once they run, but for directory and notes. */
+struct plane {
+	unsigned int n_workers, worker_bits;
+	struct worker *workers[WORKERS_MAX];
+	struct ring *rings; /* [from * n_workers + to] */
+	const struct aead_backend *aead;
+	const struct session_conf *session_conf;
+	struct directory directory;
+	struct tun_kind tun_kinds[TUN_USES];
+	/* An unknown static key has sent a good initiation: a peer for it, or NULL. NULL: refuse all. */
+	struct peer *(*stranger)(struct worker *w, const uint8_t pk[static WG_KEY_SIZE],
+		const struct udp_path *from);
+
+	pthread_mutex_t notes_mutex;
+	struct note *notes, **notes_end;
+	uint32_t n_notes;
+	uint64_t notes_lost;
+	int notes_fd; /* eventfd: there are some */
+};
+
+/* ---- plane.c: life ---------------------------------------------------------------------------------- */
+struct plane_conf {
+	unsigned int n_workers;	 /* 0: one per allowed core */
+	uint32_t peers_max;	 /* per worker */
+	const char *aead;	 /* back end by name, NULL: the fastest */
+};
+
+/* How many workers conf means. */
+unsigned int plane_workers(const struct plane_conf *conf);
+/* Makes the workers (in *p, whose tun_kinds may be filled in already) without starting them. ERR_FULL, ERR_INVALID. */
+NODISCARD enum err plane_init(struct plane *p, const struct plane_conf *conf);
+NODISCARD enum err plane_start(struct plane *p);
+/* Stops and joins all, wipes keys, closes what they own. */
+void plane_done(struct plane *p);
+/* Main thread: takes the notes out and runs them. */
+void plane_notes_run(struct plane *p, void *main_state);
+/* Takes ownership of n (malloc). Any thread. */
+void plane_note(struct plane *p, struct note *n);
+
+/* Any thread but a worker: waits until fn has run in w's thread. */
+void worker_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
+void plane_call(struct plane *p, void (*fn)(struct worker *w, void *arg), void *arg);
+/* Any thread: o->run will run. Takes ownership of o. */
+void worker_post(struct worker *w, struct order *o);
+void worker_wake(struct worker *w);
+
+/* In the worker's thread. fd -1 closes. */
+void worker_udp_set(struct worker *w, enum udp_kind kind, enum udp_family family, int fd);
+void worker_tun_set(struct worker *w, enum tun_use use, int fd);
+/* Sets its queue aside, or takes it up again. */
+void worker_tun_use(struct worker *w, enum tun_use use, bool on);
+void worker_identity_set(struct worker *w, const struct noise_identity *id); /* NULL: none */
+/* Everything queued for UDP leaves; the arena begins anew (unless a train is being made). */
+void worker_flush(struct worker *w);
+
+/* ---- peer.c ------------------------------------------------------------------------------------------- */
+extern const struct session_ops peer_session_ops;
+
+/* ERR_FULL: no place; ERR_INVALID: no good key. */
+NODISCARD enum err peer_new(struct worker *w, const struct peer_role *role, const struct noise_identity *id,
+	const uint8_t pk[static WG_KEY_SIZE], const uint8_t *psk, struct peer **ret_p);
+/* Ends it at the end of this turn; until then it does nothing any more. */
+void peer_end(struct worker *w, struct peer *p);
+void peers_free_doomed(struct worker *w);
+/* NULL if there is none. */
+struct peer *peer_by_handle(struct worker *w, uint32_t handle);
+struct peer *peer_by_index(struct worker *w, uint32_t index);
+/* Its deadline may have come nearer. */
+static inline void peer_touched(struct worker *w, struct peer *p)
+{
+	wheel_set(&w->wheel, &p->timer, session_deadline(&p->session, w->plane->session_conf));
+}
+void peers_tick(struct worker *w);
+/* Key pairs for one handshake are there, or it will be refused. */
+void peer_keypairs_ensure(struct worker *w);
+void peer_path_set(struct peer *p, const struct udp_path *path);
+/* Bytes of payload went through it; reports when due. */
+void peer_meter_due(struct worker *w, struct peer *p);
+static inline void peer_count(struct worker *w, struct peer *p, uint64_t sent, uint64_t received)
+{
+	if (p->meter == NULL)
+		return;
+	if (p->client)
+		meter_count(p->meter, sent, received);
+	else
+		meter_count(p->meter, received, sent);
+	peer_meter_due(w, p);
+}
+
+/* ---- output.c ----------------------------------------------------------------------------------------- */
+/* A super-packet to p: cut, sealed, wrapped, queued; or kept until there are keys. buf, len: as tun_read
+ * (tun_parse) had it, for keeping. */
+void output_super(struct worker *w, struct peer *p, const struct tun_kind *kind, const struct offload_super *s,
+	const uint8_t *buf, size_t len);
+void output_staged(struct worker *w, struct peer *p);
+void staged_drop(struct worker *w, struct peer *p);
+/* One message of p's own (handshake), as it is. Copied. */
+void output_message(struct worker *w, struct peer *p, const uint8_t *msg, size_t len);
+/* One payload, sealed in p's session; len 0: a keepalive. Copied. False: no keys (then asked for). */
+bool output_payload(struct worker *w, struct peer *p, const uint8_t *payload, size_t len);
+/* Messages into relay frames of p's session, in order; copied. All but the last of one length. */
+void output_relay(struct worker *w, struct peer *p, uint16_t slot, uint8_t *const *at,
+	const uint32_t *len, uint32_t n);
+/* To an address that is no peer's (a cookie). Copied. */
+void output_raw(struct worker *w, const struct udp_path *to, const uint8_t *msg, size_t len);
+/* One IP packet to the TUN, not joined. */
+void output_tun(struct worker *w, enum tun_use use, uint8_t *pkt, size_t len);
+
+/* ---- input.c ------------------------------------------------------------------------------------------ */
+/* Where messages came from: a path, or a slot of a parent's session. */
+struct origin {
+	const struct udp_path *from; /* NULL: nested */
+	struct peer *parent;
+	uint16_t slot;
+	uint8_t tos;
+};
+
+/* Messages in order of arrival; n up to CHUNK. They are decrypted in place. */
+void input_messages(struct worker *w, const struct origin *o, uint8_t *const *at, const uint32_t *len,
+	uint32_t n);
+void input_udp(struct worker *w, struct udp_socket *s);
+void input_tun(struct worker *w, enum tun_use use);
+/* What waits in the joiner goes to the TUN. */
+void input_join_flush(struct worker *w);
+/* A message that another worker received. */
+void input_moved(struct worker *w, const uint8_t *record, uint32_t len);
+
+/* ---- handshake.c -------------------------------------------------------------------------------------- */
+/* Types 1 to 3; type and length were checked. */
+void handshake_message(struct worker *w, const struct origin *o, const uint8_t *msg, uint32_t len);
+void handshakes_run(struct worker *w);
+void handshake_moved(struct worker *w, const struct noise_responder *re, const struct udp_path *from,
+	uint32_t handle);
+
+/* ---- moving between workers --------------------------------------------------------------------------- */
+enum moved_kind {
+	MOVED_TUN,	 /* super-packet of TUN `tun` */
+	MOVED_MESSAGE,	 /* type 2 to 4 */
+	MOVED_INITIATION /* opened half way */
+};
+
+struct moved {
+	uint8_t kind, tun, tos;
+	uint32_t handle;
+	struct udp_path from;
+	/* content follows */
+};
+
+/* Room for `len` bytes after the head in the ring to worker `to`, NULL if it is full (counted). */
+uint8_t *moved_claim(struct worker *w, unsigned int to, const struct moved *head, uint32_t len);
+void moved_publish(struct worker *w, unsigned int to);
+
+/* ---- allowed.c: configured peers' prefixes, the same in every worker ---------------------------------- */
+extern const struct peer_role role_configured;
+NODISCARD enum err allowed_new(struct allowed **ret_a, uint32_t owners_max);
+void allowed_free(struct allowed **a);
+struct allowed_owner *allowed_owner(struct allowed *a, uint32_t number);
+NODISCARD enum err allowed_add(struct allowed *a, const struct net_prefix *p, uint32_t number);
+/* ERR_NOT_FOUND. */
+NODISCARD enum err allowed_remove(struct allowed *a, const struct net_prefix *p, uint32_t number);
+void allowed_clear(struct allowed *a, uint32_t number);
+/* Next prefix of `number`, as trie_next. */
+uint32_t allowed_next(const struct allowed *a, uint32_t number, uint32_t cursor, struct net_prefix *ret_p);
+/* The TUN of configured peers. */
+void allowed_take(struct worker *w, const uint8_t *buf, size_t len, bool moved);
+
+#endif
