@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the tunnel's arithmetic costs on one core: AEAD by back end and size, handshakes, cutting and
- * joining of super-packets. CSV on stdout; best of many rounds, as the machine may be shared. */
+/* What the tunnel's arithmetic costs on one core: AEAD by back end and size, handshakes, cutting
+ * and joining of super-packets. CSV on stdout; best of many rounds, as the machine may be shared.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -23,20 +24,21 @@ static uint64_t cpu_ns(void)
 
 static void row(const char *what, const char *variant, size_t bytes, double ns)
 {
-	printf("%s,%s,%zu,%.1f,%.3f,%.0f\n", what, variant, bytes, ns, (double)bytes / ns, 1e9 / ns);
+	printf("%s,%s,%zu,%.1f,%.3f,%.0f\n", what, variant, bytes, ns, (double)bytes / ns,
+		1e9 / ns);
 }
 
 /* Least time of one unit of work, over rounds of `per_round` units. */
-#define MEASURE(per_round, work)                                            \
-	({                                                                  \
-		double best = 1e18;                                         \
-		for (int round = 0; round < ROUNDS; round++) {              \
-			uint64_t began = cpu_ns();                          \
-			work;                                               \
-			double ns = (double)(cpu_ns() - began) / (per_round); \
-			best = ns < best ? ns : best;                       \
-		}                                                           \
-		best;                                                       \
+#define MEASURE(per_round, work)                                                                   \
+	({                                                                                         \
+		double best = 1e18;                                                                \
+		for (int round = 0; round < ROUNDS; round++) {                                     \
+			uint64_t began = cpu_ns();                                                 \
+			work;                                                                      \
+			double ns = (double)(cpu_ns() - began) / (per_round);                      \
+			best = ns < best ? ns : best;                                              \
+		}                                                                                  \
+		best;                                                                              \
 	})
 
 static void aead_rows(const struct aead_backend *b)
@@ -58,7 +60,8 @@ static void aead_rows(const struct aead_backend *b)
 
 		for (size_t i = 0; i < BATCH; i++)
 			ops[i] = (struct aead_op){buf + i * SLOT, sizes[s], false, i};
-		seal_ns = MEASURE(4 * BATCH, for (int k = 0; k < 4; k++) aead_seal(&a, &key, ops, BATCH));
+		seal_ns = MEASURE(
+			4 * BATCH, for (int k = 0; k < 4; k++) aead_seal(&a, &key, ops, BATCH));
 		aead_seal(&a, &key, ops, BATCH);
 		memcpy(sealed, buf, sizeof(buf));
 		/* opening leaves plaintext, so the ciphertext is put back; that is not counted */
@@ -127,7 +130,8 @@ static void mac1_row(void)
 	cookie_checker_init(&c, &p->a.id);
 	row("flood", "mac1_check", sizeof(junk),
 		MEASURE(1000, for (int i = 0; i < 1000; i++)
-			CHECK(cookie_check(&c, junk, sizeof(junk), &from, false, p->now) == COOKIE_BAD)));
+				      CHECK(cookie_check(&c, junk, sizeof(junk), &from, false,
+						    p->now) == COOKIE_BAD)));
 	pair_free(p);
 }
 
@@ -137,7 +141,8 @@ static void replay_row(void)
 	uint64_t next = 0;
 
 	replay_init(&r);
-	row("replay", "commit", 0, MEASURE(100000, for (int i = 0; i < 100000; i++) CHECK(replay_commit(&r, next++))));
+	row("replay", "commit", 0,
+		MEASURE(100000, for (int i = 0; i < 100000; i++) CHECK(replay_commit(&r, next++))));
 }
 
 /* One super-packet of 45 segments out, the same segments in. */
@@ -154,7 +159,8 @@ static void offload_rows(void)
 	memcpy(buf, (uint16_t[]){0x0101, 0, 1360, 20, 16}, OFFLOAD_VHDR);
 	CHECK(offload_parse(buf, OFFLOAD_VHDR + len, &s) == OK);
 	offload_plan(&s, &l, &p);
-	row("offload", "cut_45", len, MEASURE(10, for (int k = 0; k < 10; k++) offload_cut(&s, &l, &p, 0, p.n, out)));
+	row("offload", "cut_45", len,
+		MEASURE(10, for (int k = 0; k < 10; k++) offload_cut(&s, &l, &p, 0, p.n, out)));
 	memcpy(kept, out, sizeof(out));
 	row("offload", "join_45", len, MEASURE(1, {
 		uint8_t vhdr[OFFLOAD_VHDR];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handshake messages from outside. The first byte says what is done: a message is taken as it is, or
- * a true one (initiation, response, cookie reply) is changed at the places that the input names
- * (offset, xor) and then delivered. What was changed must be refused, and the session must still come
- * up with the true one. */
+/* Handshake messages from outside. The first byte says what is done: a message is taken as it is,
+ * or a true one (initiation, response, cookie reply) is changed at the places that the input names
+ * (offset, xor) and then delivered. What was changed must be refused, and the session must still
+ * come up with the true one. */
 #include "tests/harness/tunnel_pair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -17,7 +17,8 @@ static void raw(struct pair *p, const uint8_t *data, size_t len)
 
 	memcpy(copy, data, len);
 	type = wg_message_type(copy, len);
-	/* Ephemeral keys that depend on the input: a fuzzer that watches comparisons finds fixed ones. */
+	/* Ephemeral keys that depend on the input: a fuzzer that watches comparisons finds fixed
+	 * ones. */
 	hash_of(seed, data, len, "raw", 3);
 	rng_init(&p->a.rng, seed);
 	session_initiate(&p->a.s, &p->a.env, p->now); /* so that it waits for a response */
@@ -108,8 +109,8 @@ static void changed_cookie(struct pair *p, const uint8_t *data, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static void (*const kinds[])(struct pair *, const uint8_t *, size_t) = {raw, changed_initiation,
-		changed_response, changed_cookie};
+	static void (*const kinds[])(struct pair *, const uint8_t *, size_t) = {
+		raw, changed_initiation, changed_response, changed_cookie};
 	struct pair *p;
 
 	if (len < 1 || len > PACKET_MAX)

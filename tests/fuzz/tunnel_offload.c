@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* First byte even: the rest is what a TUN device gave (virtio header and packet): parse, plan, cut;
  * every segment must be a right packet. Odd: a list of packets (two bytes of length each, the top
- * bit of the first asks for right checksums): join, and what is joined, cut again, must be what came. */
+ * bit of the first asks for right checksums): join, and what is joined, cut again, must be what
+ * came. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "services/tunnel/core/offload.h"
 #include "tests/harness/tunnel_packets.h"
 
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			abort();                                                   \
-		}                                                                  \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -46,7 +47,8 @@ static void cut_all(const struct offload_super *s, const struct offload_layout *
 		CHECK((last ? p.last_len : p.len) >= size);
 		if (s->kind != OFFLOAD_SINGLE) {
 			CHECK(segment_right(s, pkt, size));
-			CHECK(memcmp(pkt + s->head_len, s->pkt + s->head_len + payload, size - s->head_len) == 0);
+			CHECK(memcmp(pkt + s->head_len, s->pkt + s->head_len + payload,
+				      size - s->head_len) == 0);
 			payload += size - s->head_len;
 		}
 	}
@@ -57,7 +59,8 @@ static void cut_all(const struct offload_super *s, const struct offload_layout *
 
 static void fuzz_cut(const uint8_t *data, size_t len)
 {
-	static const struct offload_layout layouts[] = {{0, 0, 1, 0}, {16, 16, 16, 1420}, {56, 48, 16, 1280}};
+	static const struct offload_layout layouts[] = {
+		{0, 0, 1, 0}, {16, 16, 16, 1420}, {56, 48, 16, 1280}};
 	struct offload_super s;
 
 	if (offload_parse(data, len, &s) == OK)
@@ -67,7 +70,7 @@ static void fuzz_cut(const uint8_t *data, size_t len)
 		cut_all(&s, &layouts[1]);
 }
 
-/* --- join ----------------------------------------------------------------------------------------------- */
+/* --- join ------------------------------------------------------------------------------------ */
 static struct offload_joiner joiner;
 static uint8_t *pkts[OFFLOAD_PACKETS], *originals[OFFLOAD_PACKETS];
 static size_t n_pkts;
@@ -147,7 +150,8 @@ static void run_check(size_t i)
 		size_t size = k + 1 == p.n ? p.last_ip_len : p.ip_len;
 
 		CHECK(joiner.pieces[piece].len == size);
-		CHECK(same_packet(out + (size_t)k * p.stride, original_of(joiner.pieces[piece].pkt), size, r));
+		CHECK(same_packet(out + (size_t)k * p.stride, original_of(joiner.pieces[piece].pkt),
+			size, r));
 	}
 	free(out);
 	free(whole);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Two sessions; the input is a programme for them and for the wire between: send, deliver, lose,
- * repeat, reorder, change, let time pass, starve. Whatever it does: no number is delivered twice, no
- * changed packet is taken, timers end, memory and indices come back. */
+ * repeat, reorder, change, let time pass, starve. Whatever it does: no number is delivered twice,
+ * no changed packet is taken, timers end, memory and indices come back. */
 #include "tests/harness/tunnel_pair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -168,8 +168,9 @@ static void s_late(struct host *h, struct reader *r)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static step_fn *const steps[16] = {s_send, s_send, s_send, s_deliver, s_deliver, s_deliver_all,
-		s_deliver_all, s_lose, s_repeat, s_change, s_raw, s_pass, s_pass, s_persistent, s_starve, s_clear};
+	static step_fn *const steps[16] = {s_send, s_send, s_send, s_deliver, s_deliver,
+		s_deliver_all, s_deliver_all, s_lose, s_repeat, s_change, s_raw, s_pass, s_pass,
+		s_persistent, s_starve, s_clear};
 	struct reader r = {data, data + len};
 	struct pair *p = pair_new(NULL);
 
@@ -190,7 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	let_pass(p, DUR_S(6));
 	p->a.n_out = p->b.n_out = 0;
 	uint32_t got = p->b.n_got;
-	for (int i = 0; i < 6 && p->b.n_got == got; i++) { /* it may take the silence timer's 15 s */
+	for (int i = 0; i < 6 && p->b.n_got == got;
+		i++) { /* it may take the silence timer's 15 s */
 		host_send(&p->a);
 		s_deliver_all(&p->a, &r);
 		let_pass(p, DUR_S(6));

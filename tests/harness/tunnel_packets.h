@@ -10,15 +10,15 @@
 #include "services/tunnel/core/ip.h"
 
 struct build {
-	uint8_t family;	 /* 4 or 6 */
+	uint8_t family; /* 4 or 6 */
 	uint8_t proto;
 	uint8_t tos, ttl;
-	uint8_t flow;	 /* last byte of the source address */
+	uint8_t flow; /* last byte of the source address */
 	uint16_t id;
 	bool df;
 	uint16_t sport, dport;
 	uint32_t seq, ack;
-	uint8_t flags;	 /* TCP */
+	uint8_t flags; /* TCP */
 	uint16_t window;
 	uint8_t tcp_options; /* bytes, multiple of 4 */
 };
@@ -72,7 +72,8 @@ static inline size_t build_ip_head(const struct build *b, uint8_t *pkt, size_t l
 	be16_put(pkt + 4, (uint16_t)l4_len);
 	pkt[6] = b->proto;
 	pkt[7] = b->ttl;
-	memcpy(pkt + 8, (uint8_t[]){0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b->flow}, 16);
+	memcpy(pkt + 8, (uint8_t[]){0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b->flow},
+		16);
 	memcpy(pkt + 24, (uint8_t[]){0x20, 1, 0xd, 0xb8, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 16);
 	return 40;
 }
@@ -80,7 +81,8 @@ static inline size_t build_ip_head(const struct build *b, uint8_t *pkt, size_t l
 /* Returns the length; payload bytes are a function of their place in the stream (seq). */
 static inline size_t build_packet(const struct build *b, uint8_t *pkt, size_t payload)
 {
-	size_t head = b->proto == 6 ? 20u + b->tcp_options : 8, l4 = build_ip_head(b, pkt, head + payload);
+	size_t head = b->proto == 6 ? 20u + b->tcp_options : 8,
+	       l4 = build_ip_head(b, pkt, head + payload);
 	size_t len = l4 + head + payload;
 	uint8_t *h = pkt + l4, *csum = h + (b->proto == 6 ? 16 : 6);
 	uint16_t v;

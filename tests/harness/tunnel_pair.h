@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Two hosts with one session each, a wire between them, a clock that the test turns. For unit tests,
- * simulations and fuzzers. */
+/* Two hosts with one session each, a wire between them, a clock that the test turns. For unit
+ * tests, simulations and fuzzers. */
 #ifndef TESTS_TUNNEL_PAIR_H
 #define TESTS_TUNNEL_PAIR_H
 
@@ -10,12 +10,12 @@
 
 #include "services/tunnel/core/session.h"
 
-#define CHECK(cond)                                                                    \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);     \
-			abort();                                                       \
-		}                                                                      \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 #define PACKET_MAX 512
@@ -55,7 +55,7 @@ struct pair {
 		uint32_t n_got, n_opened;      /* data packets, all packets received */
 		uint64_t tx_number, rx_newest; /* numbers inside the payloads */
 		enum err last_err;
-		struct packet out[WIRE_MAX];   /* on the way from here */
+		struct packet out[WIRE_MAX]; /* on the way from here */
 		size_t n_out;
 	} a, b;
 };
@@ -70,7 +70,7 @@ static inline uint32_t fx_count(const struct host *h, enum session_effect e)
 	return h->n_fx[fx_bit(e)];
 }
 
-/* --- the wire ---------------------------------------------------------------------------------------- */
+/* --- the wire -------------------------------------------------------------------------------- */
 static inline void wire_put(struct host *h, const uint8_t *bytes, size_t len)
 {
 	CHECK(len <= PACKET_MAX);
@@ -91,7 +91,7 @@ static inline struct packet wire_take(struct host *h, size_t i)
 	return p;
 }
 
-/* --- what a host does for its session ------------------------------------------------------------------- */
+/* --- what a host does for its session -------------------------------------------------------- */
 static inline bool host_index_new(void *ctx, struct session *s, uint32_t *ret_index)
 {
 	struct host *h = ctx;
@@ -161,7 +161,8 @@ static inline void host_send_initiation(struct host *h)
 {
 	uint8_t msg[WG_INITIATION_SIZE];
 
-	h->last_err = session_initiation_create(&h->s, &h->env, h->pair->now, h->pair->wall_ns, msg);
+	h->last_err =
+		session_initiation_create(&h->s, &h->env, h->pair->now, h->pair->wall_ns, msg);
 	if (h->last_err == OK)
 		wire_put(h, msg, sizeof(msg));
 }
@@ -197,7 +198,7 @@ static inline void host_emit(void *ctx, struct session *s, enum session_effect e
 
 static const struct session_ops host_ops = {host_index_new, host_index_free, host_emit};
 
-/* --- what arrives ---------------------------------------------------------------------------------------- */
+/* --- what arrives ---------------------------------------------------------------------------- */
 static inline enum err host_on_initiation(struct host *h, const uint8_t *bytes)
 {
 	uint8_t answer[WG_RESPONSE_SIZE];
@@ -221,7 +222,8 @@ static inline enum err host_on_transport(struct host *h, uint8_t *bytes, size_t 
 		.counter = le64_get(bytes + 8),
 	};
 
-	if (session_open_batch(&h->s, &h->env, &h->pair->aead, h->pair->now, wg_receiver_index(bytes), &op, 1) == 0)
+	if (session_open_batch(&h->s, &h->env, &h->pair->aead, h->pair->now,
+		    wg_receiver_index(bytes), &op, 1) == 0)
 		return ERR_DENIED;
 	CHECK(op.ok);
 	h->n_opened++;
@@ -264,7 +266,7 @@ static inline void deliver_all(struct pair *p)
 	}
 }
 
-/* --- time --------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------ */
 static inline mono_t host_deadline(const struct host *h)
 {
 	return session_deadline(&h->s, &h->conf);
@@ -304,8 +306,9 @@ static inline void pass(struct pair *p, dur_t d, bool connected)
 	clock_set(p, until);
 }
 
-/* --- set up --------------------------------------------------------------------------------------------------- */
-static inline void host_init(struct host *h, struct pair *p, struct host *peer, const char *name, uint8_t n)
+/* --- set up ---------------------------------------------------------------------------------- */
+static inline void host_init(
+	struct host *h, struct pair *p, struct host *peer, const char *name, uint8_t n)
 {
 	uint8_t seed[32] = {n};
 

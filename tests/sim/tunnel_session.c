@@ -59,7 +59,7 @@ static struct model *model_of(const struct host *h)
 	return &models[h == &p->b];
 }
 
-/* --- the log --------------------------------------------------------------------------------------------- */
+/* --- the log --------------------------------------------------------------------------------- */
 static void note(struct model *m, enum event e)
 {
 	if (m->n == LOG_MAX) {
@@ -94,7 +94,7 @@ static uint64_t first_since(const struct model *m, uint32_t set, uint32_t since)
 	return at;
 }
 
-/* --- the rules, from the log ------------------------------------------------------------------------------- */
+/* --- the rules, from the log ----------------------------------------------------------------- */
 static uint64_t after(uint64_t at, uint64_t d)
 {
 	return at == 0 ? UINT64_MAX : at + d;
@@ -102,7 +102,8 @@ static uint64_t after(uint64_t at, uint64_t d)
 
 static uint64_t keepalive_due(const struct model *m)
 {
-	return after(first_since(m, BIT(GOT_DATA), SENT_ANY | BIT(GAVE_UP) | BIT(KEEPALIVE_FIRED)), 10ull * S);
+	return after(first_since(m, BIT(GOT_DATA), SENT_ANY | BIT(GAVE_UP) | BIT(KEEPALIVE_FIRED)),
+		10ull * S);
 }
 
 static uint64_t silence_due(const struct model *m)
@@ -114,7 +115,8 @@ static uint64_t persistent_due(const struct model *m)
 {
 	if (m->persistent == 0)
 		return UINT64_MAX;
-	return after(last(m, SENT_ANY | GOT_ANY | BIT(PERSISTENT_FIRED) | BIT(PERSISTENT_SET)), m->persistent);
+	return after(last(m, SENT_ANY | GOT_ANY | BIT(PERSISTENT_FIRED) | BIT(PERSISTENT_SET)),
+		m->persistent);
 }
 
 static uint64_t attempt_began(const struct model *m)
@@ -131,12 +133,15 @@ static uint64_t attempt_began(const struct model *m)
 /* Five seconds after the last initiation, or after the last time that it was tried. */
 static uint64_t retry_due(const struct model *m)
 {
-	return attempt_began(m) == 0 ? UINT64_MAX : after(last(m, BIT(SENT_INITIATION) | BIT(RETRIED)), 5ull * S);
+	return attempt_began(m) == 0
+		       ? UINT64_MAX
+		       : after(last(m, BIT(SENT_INITIATION) | BIT(RETRIED)), 5ull * S);
 }
 
 static uint64_t overtaken_due(const struct model *m)
 {
-	return m->waiting && attempt_began(m) == 0 ? after(last(m, BIT(SENT_INITIATION)), 90ull * S) : UINT64_MAX;
+	return m->waiting && attempt_began(m) == 0 ? after(last(m, BIT(SENT_INITIATION)), 90ull * S)
+						   : UINT64_MAX;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -146,10 +151,12 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static uint64_t model_deadline(const struct model *m)
 {
-	uint64_t d = least(least(keepalive_due(m), silence_due(m)), least(persistent_due(m), retry_due(m)));
+	uint64_t d = least(
+		least(keepalive_due(m), silence_due(m)), least(persistent_due(m), retry_due(m)));
 
 	d = least(d, overtaken_due(m));
-	d = least(d, least(after(m->current.born, 180ull * S), after(m->previous.born, 180ull * S)));
+	d = least(
+		d, least(after(m->current.born, 180ull * S), after(m->previous.born, 180ull * S)));
 	return least(d, after(m->next.born, 180ull * S));
 }
 
@@ -207,7 +214,7 @@ static void model_tick(struct model *m)
 	}
 }
 
-/* --- actions: do it, note it, compare ------------------------------------------------------------------------- */
+/* --- actions: do it, note it, compare -------------------------------------------------------- */
 static void settle(struct host *h);
 
 static void send_payload(struct host *h, uint32_t len)
@@ -249,7 +256,8 @@ static void settle(struct host *h)
 	uint32_t fx = h->fx_new;
 
 	if (fx != m->expect)
-		fprintf(stderr, "%s at %.3f s: effects %x, model %x\n", h->name, (double)p->now.ns / S, fx, m->expect);
+		fprintf(stderr, "%s at %.3f s: effects %x, model %x\n", h->name,
+			(double)p->now.ns / S, fx, m->expect);
 	CHECK(fx == m->expect);
 	h->fx_new = m->expect = 0;
 	if (fx & SESSION_SEND_INITIATION)
@@ -262,8 +270,9 @@ static void settle(struct host *h)
 	if (fx & SESSION_GAVE_UP)
 		h->waiting = 0;
 	if (host_deadline(h).ns != model_deadline(m))
-		fprintf(stderr, "%s at %.3f s: deadline %.3f, model %.3f\n", h->name, (double)p->now.ns / S,
-			(double)host_deadline(h).ns / S, (double)model_deadline(m) / S);
+		fprintf(stderr, "%s at %.3f s: deadline %.3f, model %.3f\n", h->name,
+			(double)p->now.ns / S, (double)host_deadline(h).ns / S,
+			(double)model_deadline(m) / S);
 	CHECK(host_deadline(h).ns == model_deadline(m));
 }
 
@@ -284,7 +293,8 @@ static void got_response(struct model *m)
 	m->late_asked = false;
 	note(m, COMPLETED);
 	note(m, GOT_OTHER);
-	m->expect |= SESSION_ESTABLISHED | SESSION_SEND_KEEPALIVE; /* effects are worked off afterwards */
+	m->expect |= SESSION_ESTABLISHED |
+		     SESSION_SEND_KEEPALIVE; /* effects are worked off afterwards */
 }
 
 static void got_transport(struct model *m, bool confirms, bool data)
@@ -311,7 +321,7 @@ static void arrive(struct host *h, struct packet m)
 	struct model *model = model_of(h);
 	unsigned int type = wg_message_type(m.bytes, m.len);
 	bool confirms = h->s.next != NULL && type == WG_TRANSPORT &&
-		wg_receiver_index(m.bytes) == h->s.next->local_index;
+			wg_receiver_index(m.bytes) == h->s.next->local_index;
 	enum err e = host_receive(h, m.bytes, m.len);
 
 	n_delivered += e == OK;
@@ -337,11 +347,11 @@ static void tick_host(struct host *h)
 	settle(h);
 }
 
-/* --- the world ---------------------------------------------------------------------------------------------- */
+/* --- the world ------------------------------------------------------------------------------- */
 struct weather {
-	uint32_t loss_a, loss_b;   /* percent, by direction */
+	uint32_t loss_a, loss_b; /* percent, by direction */
 	uint32_t keep, copy;
-	uint32_t data_a, data_b;   /* percent of steps in which it sends */
+	uint32_t data_a, data_b; /* percent of steps in which it sends */
 };
 
 static void weather_change(struct weather *w)
@@ -471,8 +481,8 @@ static void follows_the_model_for_a_million_steps(void **state)
 		assert_true(p->a.n_fx[i] > 20 && p->b.n_fx[i] > 20);
 	assert_true(n_delivered > 100000 && n_refused > 1000);
 	print_message("handshakes %u, delivered %u, refused %u, gave up %u\n",
-		(unsigned int)p->a.s.stats.handshakes, (unsigned int)n_delivered, (unsigned int)n_refused,
-		p->a.n_fx[fx_bit(SESSION_GAVE_UP)]);
+		(unsigned int)p->a.s.stats.handshakes, (unsigned int)n_delivered,
+		(unsigned int)n_refused, p->a.n_fx[fx_bit(SESSION_GAVE_UP)]);
 	pair_free(p);
 }
 

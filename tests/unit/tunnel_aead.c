@@ -58,11 +58,13 @@ static void vectors_with(struct aead *a)
 			const struct vector_packet *p = &vectors[c].packets[i];
 
 			memcpy(buf[i], p->plain, p->plain_len);
-			ops[i] = (struct aead_op){buf[i], (uint32_t)p->plain_len, false, p->counter};
+			ops[i] =
+				(struct aead_op){buf[i], (uint32_t)p->plain_len, false, p->counter};
 		}
 		aead_seal(a, &key, ops, 5);
 		for (int i = 0; i < 5; i++)
-			assert_memory_equal(buf[i], vectors[c].packets[i].message + WG_TRANSPORT_HEAD,
+			assert_memory_equal(buf[i],
+				vectors[c].packets[i].message + WG_TRANSPORT_HEAD,
 				ops[i].len + AEAD_TAG_SIZE);
 		aead_open(a, &key, ops, 5);
 		for (int i = 0; i < 5; i++) {
@@ -140,7 +142,8 @@ static void choose_by_name(void **state)
 	assert_int_equal(aead_choose("sodium", seed, clock_ns, aligned_alloc, free, &b, &r), OK);
 	assert_string_equal(b->name, "sodium");
 	assert_int_equal(r.n, 1);
-	assert_int_equal(aead_choose("rot13", seed, clock_ns, aligned_alloc, free, &b, &r), ERR_NOT_FOUND);
+	assert_int_equal(
+		aead_choose("rot13", seed, clock_ns, aligned_alloc, free, &b, &r), ERR_NOT_FOUND);
 	assert_null(aead_backend_find("rot13"));
 }
 

@@ -10,7 +10,7 @@
 #include "tests/vectors/tunnel_handshake.h"
 
 #define BYTES(text) ((const uint8_t *)(text))
-#define AT_S(n) ((mono_t){(uint64_t)(n) * 1000000000u})
+#define AT_S(n) ((mono_t){(uint64_t)(n)*1000000000u})
 
 static const struct net_endpoint source = {{NET_IP4, {192, 0, 2, 7}}, 51820};
 
@@ -51,14 +51,16 @@ static void setup(struct fixture *f, size_t n)
 	cookie_macs_put(&f->jar, &f->remote, f->m1, sizeof(f->m1), AT_S(1));
 }
 
-static enum cookie_verdict check(struct fixture *f, const struct net_endpoint *from, bool load, int at_s)
+static enum cookie_verdict check(
+	struct fixture *f, const struct net_endpoint *from, bool load, int at_s)
 {
 	return cookie_check(&f->checker, f->m1, sizeof(f->m1), from, load, AT_S(at_s));
 }
 
 static void reply(struct fixture *f, int at_s)
 {
-	cookie_reply_create(&f->checker, f->m1, sizeof(f->m1), &source, &f->rng, AT_S(at_s), &f->reply);
+	cookie_reply_create(
+		&f->checker, f->m1, sizeof(f->m1), &source, &f->rng, AT_S(at_s), &f->reply);
 }
 
 static void whole_exchange_as_the_vectors(void **state)
@@ -121,7 +123,7 @@ static void cookies_and_secrets_age(void **state)
 	assert_int_equal(cookie_reply_accept(&f.jar, &f.remote, &f.reply, AT_S(1)), OK);
 	cookie_macs_put(&f.jar, &f.remote, f.m1, sizeof(f.m1), AT_S(115));
 	assert_int_equal(check(&f, &source, true, 120), COOKIE_MAC2);
-	assert_int_equal(check(&f, &source, true, 121), COOKIE_MAC1); /* the secret died */
+	assert_int_equal(check(&f, &source, true, 121), COOKIE_MAC1);	   /* the secret died */
 	cookie_macs_put(&f.jar, &f.remote, f.m1, sizeof(f.m1), AT_S(116)); /* and the cookie */
 	assert_memory_equal(f.m1 + WG_INITIATION_SIZE - WG_MAC_SIZE,
 		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", WG_MAC_SIZE);
@@ -137,7 +139,8 @@ static void reply_answers_our_last_message_once(void **state)
 	(void)state;
 	setup(&f, 0);
 	reply(&f, 1);
-	assert_int_equal(cookie_reply_accept(&jar, &f.remote, &f.reply, AT_S(1)), ERR_DENIED); /* sent none */
+	assert_int_equal(cookie_reply_accept(&jar, &f.remote, &f.reply, AT_S(1)),
+		ERR_DENIED); /* sent none */
 	f.reply.enc_cookie[3] ^= 1;
 	assert_int_equal(cookie_reply_accept(&f.jar, &f.remote, &f.reply, AT_S(1)), ERR_DENIED);
 	f.reply.enc_cookie[3] ^= 1;
@@ -148,7 +151,7 @@ static void reply_answers_our_last_message_once(void **state)
 	assert_int_equal(cookie_reply_accept(&f.jar, &f.remote, &f.reply, AT_S(1)), ERR_DENIED);
 }
 
-/* --- token buckets ----------------------------------------------------------------------------------- */
+/* --- token buckets --------------------------------------------------------------------------- */
 static struct net_addr ip4(uint32_t n)
 {
 	struct net_addr a = {.family = NET_IP4};
@@ -197,7 +200,8 @@ static void rate_ip6_counts_by_64(void **state)
 	assert_true(rate_admit(&t, &a, AT_S(1)));
 }
 
-/* A flood from many sources does not free the heavy one of its limit while quieter slots are there. */
+/* A flood from many sources does not free the heavy one of its limit while quieter slots are there.
+ */
 static void rate_table_is_bounded_and_keeps_the_worst(void **state)
 {
 	struct rate_slot slots[RATE_WAYS * 16];

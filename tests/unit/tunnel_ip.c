@@ -49,7 +49,8 @@ static void refuses_what_is_no_packet(void **state)
 	for (unsigned int v = 0; v < 16; v++) {
 		pkt[0] = (uint8_t)(v << 4 | 5);
 		pkt[3] = 64;
-		assert_int_equal(ip_parse(pkt, sizeof(pkt), &ip), v == 4 || v == 6 ? OK : ERR_MALFORMED);
+		assert_int_equal(
+			ip_parse(pkt, sizeof(pkt), &ip), v == 4 || v == 6 ? OK : ERR_MALFORMED);
 	}
 	pkt[0] = 0x44; /* header of 16 bytes */
 	assert_int_equal(ip_parse(pkt, sizeof(pkt), &ip), ERR_MALFORMED);
@@ -287,7 +288,8 @@ static void icmp_errors_are_translated_inside_too(void **state)
 		struct build sent = v6 ? BUILD_UDP6 : BUILD_UDP4, err = sent;
 		uint8_t quoted[128], pkt[256];
 		struct ip_packet ip;
-		size_t qlen = build_packet(&sent, quoted, 20), l4 = v6 ? 40 : 20, len = l4 + 8 + qlen;
+		size_t qlen = build_packet(&sent, quoted, 20), l4 = v6 ? 40 : 20,
+		       len = l4 + 8 + qlen;
 
 		assert_int_equal(ip_parse(quoted, qlen, &ip), OK);
 		ip_rewrite_src(quoted, &ip, outer); /* as it left */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The handshake against transcripts of another implementation, byte for byte, and against forgeries. */
+/* The handshake against transcripts of another implementation, byte for byte, and against
+ * forgeries. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,8 +44,10 @@ static void pair_init(struct pair *p, const struct vector *v)
 	noise_identity_init(&p->i_id, BYTES(v->i_sk));
 	noise_identity_init(&p->r_id, BYTES(v->r_sk));
 	assert_memory_equal(p->i_id.static_pk, v->i_pk, 32);
-	assert_int_equal(noise_remote_init(&p->r_of_i, &p->i_id, BYTES(v->r_pk), BYTES(v->psk)), OK);
-	assert_int_equal(noise_remote_init(&p->i_of_r, &p->r_id, BYTES(v->i_pk), BYTES(v->psk)), OK);
+	assert_int_equal(
+		noise_remote_init(&p->r_of_i, &p->i_id, BYTES(v->r_pk), BYTES(v->psk)), OK);
+	assert_int_equal(
+		noise_remote_init(&p->i_of_r, &p->r_id, BYTES(v->i_pk), BYTES(v->psk)), OK);
 }
 
 static void initiation_make(struct pair *p, const struct vector *v)
@@ -54,8 +57,9 @@ static void initiation_make(struct pair *p, const struct vector *v)
 
 	tai64n_put(stamp, v->wall_ns);
 	assert_memory_equal(stamp, v->stamp, TAI64N_SIZE);
-	assert_int_equal(
-		noise_initiation_create(&p->in, &p->i_id, &p->r_of_i, v->i_index, stamp, &rng, &p->m1), OK);
+	assert_int_equal(noise_initiation_create(
+				 &p->in, &p->i_id, &p->r_of_i, v->i_index, stamp, &rng, &p->m1),
+		OK);
 }
 
 static void response_make(struct pair *p, const struct vector *v)
@@ -66,7 +70,9 @@ static void response_make(struct pair *p, const struct vector *v)
 	assert_memory_equal(p->re.remote_static, v->i_pk, 32);
 	assert_int_equal(noise_initiation_finish(&p->re, &p->i_of_r), OK);
 	assert_memory_equal(p->re.timestamp, v->stamp, TAI64N_SIZE);
-	assert_int_equal(noise_response_create(&p->re, &p->i_of_r, v->r_index, &rng, &p->m2, &p->r_keys), OK);
+	assert_int_equal(
+		noise_response_create(&p->re, &p->i_of_r, v->r_index, &rng, &p->m2, &p->r_keys),
+		OK);
 }
 
 static void transcripts_match(void **state)
@@ -84,7 +90,8 @@ static void transcripts_match(void **state)
 		cookie_macs_put(&jar, &p.i_of_r, (uint8_t *)&p.m2, sizeof(p.m2), (mono_t){1});
 		assert_memory_equal(&p.m1, v->m1, sizeof(p.m1));
 		assert_memory_equal(&p.m2, v->m2, sizeof(p.m2));
-		assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &p.m2, &p.i_keys), OK);
+		assert_int_equal(
+			noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &p.m2, &p.i_keys), OK);
 		assert_memory_equal(&p.i_keys.send, v->t_i, 32);
 		assert_memory_equal(&p.i_keys.receive, v->t_r, 32);
 		assert_memory_equal(&p.r_keys.receive, v->t_i, 32);
@@ -109,7 +116,7 @@ static void initiation_bits_count(void **state)
 		((uint8_t *)&m)[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		/* X25519 ignores the top bit of a point, but the transcript does not */
 		assert_true(noise_initiation_open(&p.r_id, &m, &p.re) != OK ||
-			noise_initiation_finish(&p.re, &p.i_of_r) != OK);
+			    noise_initiation_finish(&p.re, &p.i_of_r) != OK);
 	}
 }
 
@@ -125,12 +132,14 @@ static void response_bits_count(void **state)
 	for (size_t bit = 8 * 8; bit < offsetof(struct wg_response, macs) * 8; bit += 3) {
 		memcpy(&m, v->m2, sizeof(m));
 		((uint8_t *)&m)[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), ERR_DENIED);
+		assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys),
+			ERR_DENIED);
 	}
 	/* and the forgeries have not spoilt the wait for the true one, which counts once */
 	memcpy(&m, v->m2, sizeof(m));
 	assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), OK);
-	assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), ERR_DENIED);
+	assert_int_equal(
+		noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), ERR_DENIED);
 }
 
 static void wrong_psk_fails_at_response(void **state)
@@ -144,7 +153,8 @@ static void wrong_psk_fails_at_response(void **state)
 	initiation_make(&p, v);
 	p.r_of_i.preshared_key[0] ^= 1;
 	memcpy(&m, v->m2, sizeof(m));
-	assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), ERR_DENIED);
+	assert_int_equal(
+		noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m, &p.i_keys), ERR_DENIED);
 }
 
 static void replayed_initiation_is_stale(void **state)
@@ -168,9 +178,9 @@ static void replayed_initiation_is_stale(void **state)
 static void low_order_points_refused(void **state)
 {
 	static const uint8_t points[][32] = {{0}, {1},
-		{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
-			0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f,
-			0x49, 0xb8, 0x00}};
+		{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f,
+			0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62,
+			0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00}};
 	const struct vector *v = &vectors[0];
 	struct noise_remote r;
 	struct wg_initiation m1;
@@ -187,7 +197,8 @@ static void low_order_points_refused(void **state)
 		assert_int_equal(noise_initiation_open(&p.r_id, &m1, &p.re), ERR_DENIED);
 		memcpy(&m2, v->m2, sizeof(m2));
 		memcpy(m2.ephemeral, points[i], 32);
-		assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m2, &p.i_keys), ERR_DENIED);
+		assert_int_equal(noise_response_accept(&p.in, &p.i_id, &p.r_of_i, &m2, &p.i_keys),
+			ERR_DENIED);
 	}
 }
 
@@ -208,8 +219,8 @@ static void low_order_handshake_is_refused_though_it_decrypts(void **state)
 	hash_of(hash, p.r_id.hash, 32, m.ephemeral, 32);
 	hash_kdf(chain_key, NULL, NULL, chain_key, m.ephemeral, 32);
 	hash_kdf(chain_key, key, NULL, chain_key, zero, 32);
-	crypto_aead_chacha20poly1305_ietf_encrypt(m.enc_static, &n, p.i_id.static_pk, 32, hash, 32, NULL,
-		zero, key);
+	crypto_aead_chacha20poly1305_ietf_encrypt(
+		m.enc_static, &n, p.i_id.static_pk, 32, hash, 32, NULL, zero, key);
 	assert_int_equal(noise_initiation_open(&p.r_id, &m, &re), ERR_DENIED);
 }
 

@@ -25,26 +25,31 @@ static const struct build kinds[4] = {
 	{6, 17, 0, 64, 1, 0, true, 1000, 443, 0, 0, 0, 0, 0},
 };
 
-/* As the kernel hands it over: virtio header, length of the whole, checksum of the pseudo header only. */
+/* As the kernel hands it over: virtio header, length of the whole, checksum of the pseudo header
+ * only. */
 static size_t super_build(const struct build *b, uint8_t *buf, size_t payload, uint16_t gso)
 {
 	uint8_t *pkt = buf + OFFLOAD_VHDR;
 	size_t len = build_packet(b, pkt, payload), l4 = b->family == 4 ? 20 : 40;
-	struct vhdr h = {1, b->proto == 17 ? 5 : b->family == 4 ? 1 : 4, 0, gso, (uint16_t)l4,
-		b->proto == 6 ? 16 : 6};
+	struct vhdr h = {1,
+		b->proto == 17	 ? 5
+		: b->family == 4 ? 1
+				 : 4,
+		0, gso, (uint16_t)l4, b->proto == 6 ? 16 : 6};
 
 	be16_put(pkt + l4 + h.offset, 0xdead); /* whatever stands there is not to matter */
 	memcpy(buf, &h, sizeof(h));
 	return OFFLOAD_VHDR + len;
 }
 
-/* --- cut ------------------------------------------------------------------------------------------------ */
+/* --- cut ------------------------------------------------------------------------------------- */
 struct expect {
 	const struct build *b;
 	size_t payload, gso, head;
 };
 
-static void segment_check(const struct expect *x, const struct offload_plan *p, uint32_t i, const uint8_t *pkt)
+static void segment_check(
+	const struct expect *x, const struct offload_plan *p, uint32_t i, const uint8_t *pkt)
 {
 	bool last = i + 1 == p->n;
 	size_t len = last ? p->last_ip_len : p->ip_len, size = len - x->head;
@@ -55,7 +60,7 @@ static void segment_check(const struct expect *x, const struct offload_plan *p, 
 	b.seq += (uint32_t)(i * x->gso);
 	b.id = (uint16_t)(b.id + i);
 	if (!last)
-		b.flags &= (uint8_t)~(0x08 | 0x01);
+		b.flags &= (uint8_t) ~(0x08 | 0x01);
 	if (i > 0)
 		b.flags &= 0x7f;
 	assert_int_equal(size, last ? x->payload - i * x->gso : x->gso);
@@ -69,7 +74,8 @@ static void segment_check(const struct expect *x, const struct offload_plan *p, 
 	assert_memory_equal(pkt, want, len);
 }
 
-static void cut_and_check(const struct build *b, size_t payload, uint16_t gso, const struct offload_layout *l)
+static void cut_and_check(
+	const struct build *b, size_t payload, uint16_t gso, const struct offload_layout *l)
 {
 	uint8_t *buf = malloc(SUPER_BYTES), *out;
 	size_t len = super_build(b, buf, payload, gso);
@@ -100,7 +106,8 @@ static void cut_and_check(const struct build *b, size_t payload, uint16_t gso, c
 		for (uint32_t k = 0; k < l->tailroom; k++)
 			assert_int_equal(slot[l->headroom + padded + k], 0xaa);
 		assert_true(l->mtu == 0 || padded <= l->mtu || padded == ip_len);
-		assert_true(padded % l->pad_to == 0 || padded == l->mtu || (padded == ip_len && ip_len > l->mtu));
+		assert_true(padded % l->pad_to == 0 || padded == l->mtu ||
+			    (padded == ip_len && ip_len > l->mtu));
 	}
 	free(buf);
 	free(out);
@@ -156,7 +163,8 @@ static void completes_a_lone_checksum(void **state)
 		struct offload_plan p;
 		uint32_t pseudo = kinds[k].proto + (uint32_t)(len - l4);
 
-		pseudo += kinds[k].family == 4 ? slow_sum(pkt + 12, 8, 0) : slow_sum(pkt + 8, 32, 0);
+		pseudo +=
+			kinds[k].family == 4 ? slow_sum(pkt + 12, 8, 0) : slow_sum(pkt + 8, 32, 0);
 		be16_put(pkt + l4 + csum, slow_sum(pkt, 0, pseudo));
 		assert_false(packet_right(pkt, len));
 		memcpy(buf, &h, sizeof(h));
@@ -178,17 +186,17 @@ static void parse_refuses_lies(void **state)
 	size_t len = super_build(&kinds[0], buf, 3000, 1000);
 
 	(void)state;
-#define LIE(change)                                                   \
-	do {                                                          \
-		super_build(&kinds[0], buf, 3000, 1000);              \
-		memcpy(&h, buf, sizeof(h));                           \
-		change;                                               \
-		memcpy(buf, &h, sizeof(h));                           \
-		assert_int_equal(offload_parse(buf, len, &s), ERR_MALFORMED); \
+#define LIE(change)                                                                                \
+	do {                                                                                       \
+		super_build(&kinds[0], buf, 3000, 1000);                                           \
+		memcpy(&h, buf, sizeof(h));                                                        \
+		change;                                                                            \
+		memcpy(buf, &h, sizeof(h));                                                        \
+		assert_int_equal(offload_parse(buf, len, &s), ERR_MALFORMED);                      \
 	} while (0)
-	LIE(h.type = 3);		    /* UFO */
-	LIE(h.type = 4);		    /* IPv6 */
-	LIE(h.type = 5);		    /* UDP */
+	LIE(h.type = 3); /* UFO */
+	LIE(h.type = 4); /* IPv6 */
+	LIE(h.type = 5); /* UDP */
 	LIE(h.type = 77);
 	LIE(h.gso_size = 0);
 	LIE(buf[OFFLOAD_VHDR + 6] = 0x20);  /* a fragment */
@@ -207,7 +215,7 @@ static void parse_refuses_lies(void **state)
 	assert_int_equal(offload_parse(buf, len, &s), OK);
 }
 
-/* --- join ----------------------------------------------------------------------------------------------- */
+/* --- join ------------------------------------------------------------------------------------ */
 static struct offload_joiner joiner;
 static uint8_t slots[OFFLOAD_PACKETS][1600];
 static size_t n_slots;
@@ -276,13 +284,15 @@ static void joined_then_cut_is_the_same(void **state)
 		offload_plan(&s, &l, &p);
 		offload_cut(&s, &l, &p, 0, p.n, out);
 		for (uint32_t i = 0; i < 40; i++)
-			assert_memory_equal(out + i * p.stride, copy[i], i == 39 ? p.last_ip_len : p.ip_len);
+			assert_memory_equal(
+				out + i * p.stride, copy[i], i == 39 ? p.last_ip_len : p.ip_len);
 		if (kinds[k].family == 4)
 			assert_int_equal(slow_sum(buf + OFFLOAD_VHDR, 20, 0), 0xffff);
 	}
 }
 
-/* The kernel wants: csum_start, csum_offset, the pseudo header's sum in the field, not complemented. */
+/* The kernel wants: csum_start, csum_offset, the pseudo header's sum in the field, not
+ * complemented. */
 static void super_packet_is_as_the_kernel_wants_it(void **state)
 {
 	static uint8_t buf[SUPER_BYTES];
@@ -309,7 +319,8 @@ static void super_packet_is_as_the_kernel_wants_it(void **state)
 		assert_int_equal(h.start, l4);
 		assert_int_equal(h.offset, csum);
 		pseudo = b.proto + (uint32_t)(len - l4);
-		pseudo += b.family == 4 ? slow_sum(buf + 10 + 12, 8, 0) : slow_sum(buf + 10 + 8, 32, 0);
+		pseudo += b.family == 4 ? slow_sum(buf + 10 + 12, 8, 0)
+					: slow_sum(buf + 10 + 8, 32, 0);
 		assert_int_equal(be16_get(buf + 10 + l4 + csum), slow_sum(buf, 0, pseudo));
 		assert_int_equal(b.family == 4 ? be16_get(buf + 12) : be16_get(buf + 14) + 40, len);
 		if (b.proto == 17)
@@ -334,24 +345,78 @@ static void single_packets_pass_unchanged(void **state)
 
 typedef void change_fn(struct build *b);
 
-static void c_nothing(struct build *b) { (void)b; }
-static void c_tos(struct build *b) { b->tos = 3; }
-static void c_ttl(struct build *b) { b->ttl = 63; }
-static void c_flow(struct build *b) { b->flow++; }
-static void c_sport(struct build *b) { b->sport++; }
-static void c_dport(struct build *b) { b->dport++; }
-static void c_df(struct build *b) { b->df = !b->df; }
-static void c_seq(struct build *b) { b->seq++; }
-static void c_seq_back(struct build *b) { b->seq--; }
-static void c_ack(struct build *b) { b->ack++; }
-static void c_window(struct build *b) { b->window++; }
-static void c_options(struct build *b) { b->tcp_options += 4; }
-static void c_syn(struct build *b) { b->flags |= 2; }
-static void c_fin(struct build *b) { b->flags |= 1; }
-static void c_urg(struct build *b) { b->flags |= 0x20; }
-static void c_ece(struct build *b) { b->flags |= 0x40; }
-static void c_cwr(struct build *b) { b->flags |= 0x80; }
-static void c_no_ack(struct build *b) { b->flags &= (uint8_t)~0x10; }
+static void c_nothing(struct build *b)
+{
+	(void)b;
+}
+static void c_tos(struct build *b)
+{
+	b->tos = 3;
+}
+static void c_ttl(struct build *b)
+{
+	b->ttl = 63;
+}
+static void c_flow(struct build *b)
+{
+	b->flow++;
+}
+static void c_sport(struct build *b)
+{
+	b->sport++;
+}
+static void c_dport(struct build *b)
+{
+	b->dport++;
+}
+static void c_df(struct build *b)
+{
+	b->df = !b->df;
+}
+static void c_seq(struct build *b)
+{
+	b->seq++;
+}
+static void c_seq_back(struct build *b)
+{
+	b->seq--;
+}
+static void c_ack(struct build *b)
+{
+	b->ack++;
+}
+static void c_window(struct build *b)
+{
+	b->window++;
+}
+static void c_options(struct build *b)
+{
+	b->tcp_options += 4;
+}
+static void c_syn(struct build *b)
+{
+	b->flags |= 2;
+}
+static void c_fin(struct build *b)
+{
+	b->flags |= 1;
+}
+static void c_urg(struct build *b)
+{
+	b->flags |= 0x20;
+}
+static void c_ece(struct build *b)
+{
+	b->flags |= 0x40;
+}
+static void c_cwr(struct build *b)
+{
+	b->flags |= 0x80;
+}
+static void c_no_ack(struct build *b)
+{
+	b->flags &= (uint8_t)~0x10;
+}
 
 /* Two packets that continue each other but for one thing. */
 static void only_true_continuations_are_joined(void **state)
@@ -360,10 +425,22 @@ static void only_true_continuations_are_joined(void **state)
 		change_fn *change;
 		bool tcp, udp; /* does it forbid joining? */
 	} cases[] = {
-		{c_nothing, false, false}, {c_tos, true, true}, {c_ttl, true, true}, {c_flow, true, true},
-		{c_sport, true, true}, {c_dport, true, true}, {c_seq, true, false}, {c_seq_back, true, false},
-		{c_ack, true, false}, {c_window, true, false}, {c_options, true, false}, {c_syn, true, false},
-		{c_fin, true, false}, {c_urg, true, false}, {c_ece, true, false}, {c_cwr, true, false},
+		{c_nothing, false, false},
+		{c_tos, true, true},
+		{c_ttl, true, true},
+		{c_flow, true, true},
+		{c_sport, true, true},
+		{c_dport, true, true},
+		{c_seq, true, false},
+		{c_seq_back, true, false},
+		{c_ack, true, false},
+		{c_window, true, false},
+		{c_options, true, false},
+		{c_syn, true, false},
+		{c_fin, true, false},
+		{c_urg, true, false},
+		{c_ece, true, false},
+		{c_cwr, true, false},
 		{c_no_ack, true, false},
 	};
 
@@ -456,7 +533,8 @@ static void wrong_checksums_are_never_hidden(void **state)
 			}
 			assert_int_equal(offload_runs(&joiner), which == 1 ? 3 : 2);
 			len = run_bytes(which == 0 ? 0 : which == 1 ? 1 : 1, buf) - OFFLOAD_VHDR;
-			assert_false(packet_right(buf + OFFLOAD_VHDR, len)); /* still wrong, and alone */
+			assert_false(
+				packet_right(buf + OFFLOAD_VHDR, len)); /* still wrong, and alone */
 			assert_int_equal(buf[0], 0);
 		}
 	}
@@ -590,8 +668,8 @@ static void udp_without_checksum_is_not_joined(void **state)
 
 static void device_decides_what_is_joined(void **state)
 {
-	static const unsigned int caps[4] = {OFFLOAD_CAP_TCP4, OFFLOAD_CAP_TCP6, OFFLOAD_CAP_UDP4,
-		OFFLOAD_CAP_UDP6};
+	static const unsigned int caps[4] = {
+		OFFLOAD_CAP_TCP4, OFFLOAD_CAP_TCP6, OFFLOAD_CAP_UDP4, OFFLOAD_CAP_UDP6};
 
 	(void)state;
 	for (int k = 0; k < 4; k++) {

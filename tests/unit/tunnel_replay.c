@@ -97,14 +97,18 @@ static void agrees_with_a_list_of_all(void **state)
 	rng_init(&rng, seed);
 	replay_init(&r);
 	for (int i = 0; i < 1000000; i++) {
-		uint64_t jump = rng_below(&rng, 1000) == 0 ? rng_below(&rng, 20000) : rng_below(&rng, 8);
+		uint64_t jump =
+			rng_below(&rng, 1000) == 0 ? rng_below(&rng, 20000) : rng_below(&rng, 8);
 		uint64_t back = rng_below(&rng, 50) == 0 ? 9000 : 100;
 		uint64_t c = newest + jump;
 
 		if (rng_below(&rng, 2))
-			c = newest - (newest < back ? rng_below(&rng, newest + 1) : rng_below(&rng, back));
+			c = newest -
+			    (newest < back ? rng_below(&rng, newest + 1) : rng_below(&rng, back));
 		if (rng_below(&rng, 100) == 0) /* around the edge */
-			c = newest + 1 - (newest < REPLAY_WINDOW + 2 ? newest : REPLAY_WINDOW + 1 - rng_below(&rng, 4));
+			c = newest + 1 -
+			    (newest < REPLAY_WINDOW + 2 ? newest
+							: REPLAY_WINDOW + 1 - rng_below(&rng, 4));
 		if (c >= COUNTERS)
 			break;
 		bool old = any && newest + 1 > REPLAY_WINDOW && c < newest + 1 - REPLAY_WINDOW;

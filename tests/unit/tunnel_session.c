@@ -9,7 +9,7 @@
 
 static const uint8_t psk[32] = {42};
 
-/* --- handshake ------------------------------------------------------------------------------------------ */
+/* --- handshake ------------------------------------------------------------------------------- */
 static void first_packet_brings_up_both(void **state)
 {
 	struct pair *p = pair_new(psk);
@@ -21,7 +21,7 @@ static void first_packet_brings_up_both(void **state)
 	assert_int_equal(deliver(&p->a), OK); /* type 1 */
 	assert_non_null(p->b.s.next);
 	assert_false(session_can_seal(&p->b.s, &p->b.conf, p->now)); /* not confirmed yet */
-	assert_int_equal(deliver(&p->b), OK); /* type 2 */
+	assert_int_equal(deliver(&p->b), OK);			     /* type 2 */
 	assert_int_equal(fx_count(&p->a, SESSION_ESTABLISHED), 1);
 	assert_int_equal(fx_count(&p->a, SESSION_SEND_KEEPALIVE), 0); /* the payload confirms */
 	assert_int_equal(p->a.n_out, 1);
@@ -140,7 +140,8 @@ static void demand_within_rekey_timeout_is_served_later(void **state)
 	connect_pair(p);
 	pass(p, DUR_S(3), true);
 	host_send(&p->a);
-	assert_int_equal(session_initiation_create(&p->a.s, &p->a.env, p->now, p->wall_ns, msg), ERR_UNAVAILABLE);
+	assert_int_equal(session_initiation_create(&p->a.s, &p->a.env, p->now, p->wall_ns, msg),
+		ERR_UNAVAILABLE);
 	assert_int_equal(p->a.s.stats.initiations_sent, 1);
 	pass(p, DUR_S(3), true);
 	assert_int_equal(p->a.s.stats.initiations_sent, 2);
@@ -194,9 +195,12 @@ static void initiations_have_a_least_distance(void **state)
 		struct wg_initiation msg;
 
 		tai64n_put(stamp, p->wall_ns + (uint64_t)i * 1000000000u);
-		assert_int_equal(noise_initiation_create(&in, &p->a.id, &p->a.s.remote, 1, stamp, &p->a.rng, &msg), OK);
+		assert_int_equal(noise_initiation_create(
+					 &in, &p->a.id, &p->a.s.remote, 1, stamp, &p->a.rng, &msg),
+			OK);
 		cookie_macs_put(&jar, &p->a.s.remote, (uint8_t *)&msg, sizeof(msg), p->now);
-		assert_int_equal(host_receive(&p->b, (uint8_t *)&msg, sizeof(msg)), i == 1 ? ERR_FULL : OK);
+		assert_int_equal(
+			host_receive(&p->b, (uint8_t *)&msg, sizeof(msg)), i == 1 ? ERR_FULL : OK);
 		clock_set(p, mono_add(p->now, i == 0 ? DUR_MS(19) : DUR_MS(1)));
 	}
 	pair_free(p);
@@ -270,7 +274,7 @@ static void cookie_makes_the_next_initiation_carry_mac2(void **state)
 	cookie_reply_create(&c, m.bytes, m.len, &from, &p->b.rng, p->now, &reply);
 	assert_int_equal(host_receive(&p->a, (uint8_t *)&reply, sizeof(reply)), OK);
 	assert_int_equal(p->a.n_out, 0); /* waits for its timer */
-	pass(p, DUR_S(5) , true);
+	pass(p, DUR_S(5), true);
 	while (p->a.s.stats.initiations_sent < 2) {
 		clock_set(p, host_deadline(&p->a));
 		tick(p);
@@ -280,7 +284,7 @@ static void cookie_makes_the_next_initiation_carry_mac2(void **state)
 	pair_free(p);
 }
 
-/* --- keys and their age ---------------------------------------------------------------------------------- */
+/* --- keys and their age ---------------------------------------------------------------------- */
 static void only_the_initiator_renews_by_time(void **state)
 {
 	struct pair *p = pair_new(NULL);
@@ -462,7 +466,7 @@ static void a_range_of_counters_never_overlaps(void **state)
 	pair_free(p);
 }
 
-/* --- timers -------------------------------------------------------------------------------------------------- */
+/* --- timers ---------------------------------------------------------------------------------- */
 static void passive_keepalive_after_ten_seconds(void **state)
 {
 	struct pair *p = pair_new(NULL);
@@ -479,8 +483,10 @@ static void passive_keepalive_after_ten_seconds(void **state)
 	deliver_all(p);
 	pass(p, DUR_S(30), true);
 	assert_int_equal(fx_count(&p->b, SESSION_SEND_KEEPALIVE), 1);
-	assert_int_equal(mono_since(got, p->b.fx_at[fx_bit(SESSION_SEND_KEEPALIVE)]).ns, DUR_S(10).ns);
-	assert_int_equal(fx_count(&p->a, SESSION_SEND_KEEPALIVE), 1); /* only the one of the handshake */
+	assert_int_equal(
+		mono_since(got, p->b.fx_at[fx_bit(SESSION_SEND_KEEPALIVE)]).ns, DUR_S(10).ns);
+	assert_int_equal(
+		fx_count(&p->a, SESSION_SEND_KEEPALIVE), 1); /* only the one of the handshake */
 	pair_free(p);
 }
 
@@ -515,8 +521,8 @@ static void silence_after_sending_makes_a_new_handshake(void **state)
 	host_send(&p->a); /* sending more does not put it off */
 	pass(p, DUR_MS(5334), false);
 	assert_int_equal(fx_count(&p->a, SESSION_SEND_INITIATION), 2);
-	assert_in_range(mono_since(sent, p->a.fx_at[fx_bit(SESSION_SEND_INITIATION)]).ns, DUR_S(15).ns,
-		DUR_MS(15333).ns);
+	assert_in_range(mono_since(sent, p->a.fx_at[fx_bit(SESSION_SEND_INITIATION)]).ns,
+		DUR_S(15).ns, DUR_MS(15333).ns);
 	pair_free(p);
 }
 
@@ -526,7 +532,8 @@ static void persistent_keepalive(void **state)
 	uint32_t before;
 
 	(void)state;
-	session_persistent_set(&p->a.s, &p->a.env, p->now, DUR_S(25)); /* brings the session up too */
+	session_persistent_set(
+		&p->a.s, &p->a.env, p->now, DUR_S(25)); /* brings the session up too */
 	deliver_all(p);
 	assert_int_equal(p->b.n_opened, 1);
 	before = p->b.n_opened;
@@ -560,7 +567,7 @@ static void tick_before_the_deadline_does_nothing(void **state)
 	pair_free(p);
 }
 
-/* --- hostile and hungry ------------------------------------------------------------------------------------------ */
+/* --- hostile and hungry ---------------------------------------------------------------------- */
 static void replays_and_forgeries_are_counted(void **state)
 {
 	struct pair *p = pair_new(NULL);
@@ -602,7 +609,8 @@ static void a_batch_is_judged_packet_by_packet(void **state)
 	connect_pair(p);
 	index = p->a.s.current->remote_index;
 	for (int i = 0; i < 150; i++)
-		ops[i] = (struct aead_op){.buf = buf[i] + WG_TRANSPORT_HEAD, .len = i == 100 ? 0 : 16};
+		ops[i] = (struct aead_op){
+			.buf = buf[i] + WG_TRANSPORT_HEAD, .len = i == 100 ? 0 : 16};
 	assert_int_equal(session_seal_batch(&p->a.s, &p->a.env, &p->aead, p->now, ops, 150), OK);
 	memcpy(buf[80], buf[7], sizeof(buf[80])); /* a duplicate in another part */
 	ops[80].counter = ops[7].counter;
@@ -611,13 +619,15 @@ static void a_batch_is_judged_packet_by_packet(void **state)
 	buf[120][20] ^= 1;
 	memcpy(again, ops, sizeof(again));
 	p->b.fx_new = 0;
-	assert_int_equal(session_open_batch(&p->b.s, &p->b.env, &p->aead, p->now, index, ops, 150), 147);
+	assert_int_equal(
+		session_open_batch(&p->b.s, &p->b.env, &p->aead, p->now, index, ops, 150), 147);
 	for (int i = 0; i < 150; i++)
 		assert_int_equal(ops[i].ok, i != 80 && i != 9 && i != 120);
 	assert_int_equal(p->b.s.stats.dropped_auth, 1);
 	assert_int_equal(p->b.s.stats.dropped_replay, 2);
 	assert_int_equal(p->b.s.stats.rx_payload, 146 * 16);
-	assert_int_equal(session_open_batch(&p->b.s, &p->b.env, &p->aead, p->now, index + 2, ops, 150), 0);
+	assert_int_equal(
+		session_open_batch(&p->b.s, &p->b.env, &p->aead, p->now, index + 2, ops, 150), 0);
 	for (int i = 0; i < 150; i++)
 		assert_false(ops[i].ok);
 	pair_free(p);

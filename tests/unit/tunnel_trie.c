@@ -144,7 +144,8 @@ static void remove_owner_gives_all_nodes_back(void **state)
 	trie_init(&t, nodes, TRIE_NODES(50));
 	for (int round = 0; round < 100; round++) { /* leaks would fill the pool */
 		for (int i = 0; i < 50; i++) {
-			struct net_prefix p = {{NET_IP4, {10, (uint8_t)(i * 37), (uint8_t)round}}, (uint8_t)(16 + i % 9)};
+			struct net_prefix p = {{NET_IP4, {10, (uint8_t)(i * 37), (uint8_t)round}},
+				(uint8_t)(16 + i % 9)};
 
 			assert_int_equal(trie_insert(&t, &p, &a), OK);
 		}
@@ -154,7 +155,7 @@ static void remove_owner_gives_all_nodes_back(void **state)
 	}
 }
 
-/* --- against the slow model: a list of prefixes, tried one by one ------------------------------------- */
+/* --- against the slow model: a list of prefixes, tried one by one ---------------------------- */
 #define OWNERS 8
 #define PREFIXES 300
 
@@ -169,7 +170,8 @@ static size_t model_at(const struct model *m, const struct net_prefix *p)
 	size_t i;
 
 	for (i = 0; i < m->n; i++)
-		if (m->p[i].bits == p->bits && memcmp(&m->p[i].addr, &p->addr, sizeof(p->addr)) == 0)
+		if (m->p[i].bits == p->bits &&
+			memcmp(&m->p[i].addr, &p->addr, sizeof(p->addr)) == 0)
 			break;
 	return i;
 }
@@ -212,7 +214,7 @@ static struct net_prefix draw_prefix(struct rng *rng)
 
 	p.bits = (uint8_t)rng_below(rng, max + 1);
 	for (unsigned int i = p.bits; i < max; i++)
-		p.addr.ip[i / 8] &= (uint8_t)~(0x80 >> i % 8);
+		p.addr.ip[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 	return p;
 }
 
@@ -254,7 +256,8 @@ static void step(struct trie *t, struct model *m, struct trie_owner *owners, str
 			p = m->p[i];
 			o = m->owner[i];
 		}
-		assert_int_equal(trie_remove(t, &p, o), i < m->n && m->owner[i] == o ? OK : ERR_NOT_FOUND);
+		assert_int_equal(
+			trie_remove(t, &p, o), i < m->n && m->owner[i] == o ? OK : ERR_NOT_FOUND);
 		if (i < m->n && m->owner[i] == o)
 			model_del(m, i);
 		return;
@@ -266,7 +269,8 @@ static void step(struct trie *t, struct model *m, struct trie_owner *owners, str
 		return;
 	}
 	struct net_addr a = draw_addr(rng);
-	assert_ptr_equal(a.family == NET_IP4 ? trie_find4(t, a.ip) : trie_find6(t, a.ip), model_find(m, &a));
+	assert_ptr_equal(
+		a.family == NET_IP4 ? trie_find4(t, a.ip) : trie_find6(t, a.ip), model_find(m, &a));
 }
 
 static void agrees_with_a_list(void **state)

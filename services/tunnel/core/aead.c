@@ -32,7 +32,7 @@ void aead_done(struct aead *a)
 	a->backend->done(a->state);
 }
 
-/* --- is it right? ------------------------------------------------------------------------------------ */
+/* --- is it right? ---------------------------------------------------------------------------- */
 #define CHECK_ROUNDS 96
 #define CHECK_OPS 8
 #define CHECK_LEN_MAX 2048u /* with 64-byte blocks: every tail, every number of wide blocks */
@@ -52,7 +52,8 @@ static void batch_draw(struct bench *b, struct rng *rng, size_t n)
 	memcpy(b->buf, b->plain, sizeof(b->buf));
 	memcpy(b->want, b->plain, sizeof(b->want));
 	for (size_t i = 0; i < n; i++) {
-		uint32_t len = (uint32_t)rng_below(rng, rng_below(rng, 2) ? CHECK_LEN_MAX + 1 : 130);
+		uint32_t len =
+			(uint32_t)rng_below(rng, rng_below(rng, 2) ? CHECK_LEN_MAX + 1 : 130);
 
 		b->ops[i] = (struct aead_op){b->buf + i * SLOT, len, false, rng_u64(rng)};
 		b->want_ops[i] = b->ops[i];
@@ -70,11 +71,13 @@ static bool round_right(struct bench *b, struct rng *rng)
 	aead_sodium.seal(NULL, &b->key, b->want_ops, n);
 	aead_seal(&b->a, &b->key, b->ops, n);
 	ok = memcmp(b->buf, b->want, sizeof(b->buf)) == 0;
-	b->ops[forged].buf[rng_below(rng, b->ops[forged].len + AEAD_TAG_SIZE)] ^= (uint8_t)(1u << rng_below(rng, 8));
+	b->ops[forged].buf[rng_below(rng, b->ops[forged].len + AEAD_TAG_SIZE)] ^=
+		(uint8_t)(1u << rng_below(rng, 8));
 	aead_open(&b->a, &b->key, b->ops, n);
 	for (size_t i = 0; i < n; i++)
 		ok &= b->ops[i].ok == (i != forged) &&
-			(i == forged || memcmp(b->ops[i].buf, b->plain + i * SLOT, b->ops[i].len) == 0);
+		      (i == forged ||
+			      memcmp(b->ops[i].buf, b->plain + i * SLOT, b->ops[i].len) == 0);
 	return ok;
 }
 
@@ -89,7 +92,7 @@ static bool backend_right(struct bench *b, const uint8_t seed[static 32])
 	return ok;
 }
 
-/* --- how fast? --------------------------------------------------------------------------------------- */
+/* --- how fast? ------------------------------------------------------------------------------- */
 #define MEASURE_NS 1000000u /* per size: 2 ms in all */
 
 static uint32_t measure(struct bench *b, uint32_t len, uint64_t (*clock)(void))
@@ -149,7 +152,8 @@ static void examine_all(const char *name, const uint8_t seed[static 32], uint64_
 		if (name != NULL && strcmp(name, backend->name) != 0)
 			continue;
 		mem = size > 0 ? alloc(64, size) : NULL;
-		examine(backend, seed, name == NULL ? clock : NULL, b, mem, &ret->findings[ret->n++]);
+		examine(backend, seed, name == NULL ? clock : NULL, b, mem,
+			&ret->findings[ret->n++]);
 		if (mem != NULL)
 			release(mem);
 	}

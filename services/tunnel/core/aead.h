@@ -39,7 +39,8 @@ struct aead_op {
 
 struct aead_backend {
 	const char *name;
-	/* Bytes of caller's memory (64-byte aligned) for the state; 0: cannot run on this machine. */
+	/* Bytes of caller's memory (64-byte aligned) for the state; 0: cannot run on this machine.
+	 */
 	size_t (*state_size)(void);
 	NODISCARD enum err (*init)(void *state);
 	void (*done)(void *state);
@@ -61,8 +62,9 @@ struct aead_report {
 	struct aead_finding {
 		const char *name;
 		bool available;
-		bool right;	  /* agreed with libsodium on random lengths */
-		uint32_t ns_1420; /* per 1420-byte packet, seal and open averaged; 0: not measured */
+		bool right; /* agreed with libsodium on random lengths */
+		uint32_t
+			ns_1420; /* per 1420-byte packet, seal and open averaged; 0: not measured */
 		uint32_t ns_64;
 	} findings[AEAD_BACKENDS_MAX];
 };
@@ -83,12 +85,14 @@ NODISCARD enum err aead_choose(const char *name, const uint8_t seed[static 32],
 NODISCARD enum err aead_init(struct aead *a, const struct aead_backend *backend, void *mem);
 void aead_done(struct aead *a);
 
-static inline void aead_seal(struct aead *a, const struct aead_key *key, struct aead_op *ops, size_t n)
+static inline void aead_seal(
+	struct aead *a, const struct aead_key *key, struct aead_op *ops, size_t n)
 {
 	a->backend->seal(a->state, key, ops, n);
 }
 
-static inline void aead_open(struct aead *a, const struct aead_key *key, struct aead_op *ops, size_t n)
+static inline void aead_open(
+	struct aead *a, const struct aead_key *key, struct aead_op *ops, size_t n)
 {
 	a->backend->open(a->state, key, ops, n);
 }

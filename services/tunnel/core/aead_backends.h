@@ -19,7 +19,8 @@ static inline void aead_nonce_put(uint8_t nonce[static 12], uint64_t counter)
 }
 
 /* Constant time, inline: two words. */
-static inline bool aead_tag_equal(const uint8_t a[static AEAD_TAG_SIZE], const uint8_t b[static AEAD_TAG_SIZE])
+static inline bool aead_tag_equal(
+	const uint8_t a[static AEAD_TAG_SIZE], const uint8_t b[static AEAD_TAG_SIZE])
 {
 	return ((le64_get(a) ^ le64_get(b)) | (le64_get(a + 8) ^ le64_get(b + 8))) == 0;
 }

@@ -29,7 +29,8 @@ static void done(void *state)
 }
 
 /* Runs to its end at once: this cipher is not spread over packets by the library. */
-static void run(IMB_MGR *m, const struct aead_key *key, const struct aead_op *op, bool sealing, uint8_t *tag)
+static void run(IMB_MGR *m, const struct aead_key *key, const struct aead_op *op, bool sealing,
+	uint8_t *tag)
 {
 	static const uint8_t no_aad[1];
 	uint8_t nonce[12];

@@ -69,9 +69,10 @@ static void open(void *state, const struct aead_key *key, struct aead_op *ops, s
 		int out, len = (int)ops[i].len;
 
 		ops[i].ok = start(c, key, i, ops[i].counter) &&
-			EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, b + len) == 1 &&
-			(len == 0 || EVP_DecryptUpdate(c, b, &out, b, len) == 1) &&
-			EVP_DecryptFinal_ex(c, nothing, &out) == 1;
+			    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, b + len) ==
+				    1 &&
+			    (len == 0 || EVP_DecryptUpdate(c, b, &out, b, len) == 1) &&
+			    EVP_DecryptFinal_ex(c, nothing, &out) == 1;
 	}
 }
 

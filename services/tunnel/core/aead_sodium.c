@@ -29,8 +29,8 @@ static void seal(void *state, const struct aead_key *key, struct aead_op *ops, s
 		uint8_t *b = ops[i].buf;
 
 		aead_nonce_put(nonce, ops[i].counter);
-		crypto_aead_chacha20poly1305_ietf_encrypt_detached(b, b + ops[i].len, NULL, b, ops[i].len,
-			NULL, 0, NULL, nonce, key->secret_key);
+		crypto_aead_chacha20poly1305_ietf_encrypt_detached(b, b + ops[i].len, NULL, b,
+			ops[i].len, NULL, 0, NULL, nonce, key->secret_key);
 	}
 }
 
@@ -43,8 +43,9 @@ static void open(void *state, const struct aead_key *key, struct aead_op *ops, s
 		uint8_t *b = ops[i].buf;
 
 		aead_nonce_put(nonce, ops[i].counter);
-		ops[i].ok = crypto_aead_chacha20poly1305_ietf_decrypt_detached(b, NULL, b, ops[i].len,
-				    b + ops[i].len, NULL, 0, nonce, key->secret_key) == 0;
+		ops[i].ok =
+			crypto_aead_chacha20poly1305_ietf_decrypt_detached(b, NULL, b, ops[i].len,
+				b + ops[i].len, NULL, 0, nonce, key->secret_key) == 0;
 	}
 }
 

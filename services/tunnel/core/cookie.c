@@ -15,7 +15,7 @@ static void source_put(uint8_t ret[static SOURCE_SIZE], const struct net_endpoin
 	be16_put(ret + 17, e->port);
 }
 
-/* --- receiver ------------------------------------------------------------------------------------ */
+/* --- receiver -------------------------------------------------------------------------------- */
 void cookie_checker_init(struct cookie_checker *c, const struct noise_identity *id)
 {
 	memset(c, 0, sizeof(*c));
@@ -30,7 +30,8 @@ void cookie_checker_done(struct cookie_checker *c)
 
 static bool secret_lives(const struct cookie_checker *c, mono_t now)
 {
-	return c->secret_born.ns != 0 && !mono_reached(mono_add(c->secret_born, COOKIE_SECRET_LIFE), now);
+	return c->secret_born.ns != 0 &&
+	       !mono_reached(mono_add(c->secret_born, COOKIE_SECRET_LIFE), now);
 }
 
 static void cookie_of(const struct cookie_checker *c, const struct net_endpoint *source,
@@ -42,8 +43,8 @@ static void cookie_of(const struct cookie_checker *c, const struct net_endpoint 
 	hash_mac(ret, c->secret_key, HASH_SIZE, bytes, sizeof(bytes));
 }
 
-static bool mac_right(const void *key, size_t key_len, const uint8_t *msg, size_t len,
-	const uint8_t *mac)
+static bool mac_right(
+	const void *key, size_t key_len, const uint8_t *msg, size_t len, const uint8_t *mac)
 {
 	uint8_t want[WG_MAC_SIZE];
 
@@ -83,7 +84,7 @@ void cookie_reply_create(struct cookie_checker *c, const uint8_t *msg, size_t le
 	sodium_memzero(cookie, sizeof(cookie));
 }
 
-/* --- sender -------------------------------------------------------------------------------------- */
+/* --- sender ---------------------------------------------------------------------------------- */
 static bool cookie_lives(const struct cookie_jar *jar, mono_t now)
 {
 	dur_t life = {COOKIE_LIFE.ns - COOKIE_LATENCY.ns};
@@ -91,8 +92,8 @@ static bool cookie_lives(const struct cookie_jar *jar, mono_t now)
 	return jar->born.ns != 0 && !mono_reached(mono_add(jar->born, life), now);
 }
 
-void cookie_macs_put(struct cookie_jar *jar, const struct noise_remote *r, uint8_t *msg, size_t len,
-	mono_t now)
+void cookie_macs_put(
+	struct cookie_jar *jar, const struct noise_remote *r, uint8_t *msg, size_t len, mono_t now)
 {
 	size_t mac1 = len - MACS, mac2 = mac1 + WG_MAC_SIZE;
 
@@ -110,10 +111,9 @@ enum err cookie_reply_accept(struct cookie_jar *jar, const struct noise_remote *
 {
 	uint8_t cookie[WG_MAC_SIZE];
 
-	if (!jar->sent ||
-		crypto_aead_xchacha20poly1305_ietf_decrypt(cookie, NULL, NULL, reply->enc_cookie,
-			sizeof(reply->enc_cookie), jar->last_mac1, WG_MAC_SIZE, reply->nonce,
-			r->cookie_key) != 0)
+	if (!jar->sent || crypto_aead_xchacha20poly1305_ietf_decrypt(cookie, NULL, NULL,
+				  reply->enc_cookie, sizeof(reply->enc_cookie), jar->last_mac1,
+				  WG_MAC_SIZE, reply->nonce, r->cookie_key) != 0)
 		return ERR_DENIED;
 	memcpy(jar->cookie, cookie, WG_MAC_SIZE);
 	jar->born = now;
@@ -122,8 +122,8 @@ enum err cookie_reply_accept(struct cookie_jar *jar, const struct noise_remote *
 	return OK;
 }
 
-/* --- token buckets --------------------------------------------------------------------------------
- * A token is the time that it takes to grow back, so filling a bucket is one addition. */
+/* --- token buckets --------------------------------------------------------------------------- */
+/* A token is the time that it takes to grow back, so filling a bucket is one addition. */
 #define TOKEN_NS (1000000000u / RATE_PER_S)
 #define TOKENS_MAX (RATE_BURST * TOKEN_NS)
 

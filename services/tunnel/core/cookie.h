@@ -34,9 +34,9 @@ struct cookie_checker {
 };
 
 enum cookie_verdict {
-	COOKIE_BAD,   /* mac1 is wrong: drop */
-	COOKIE_MAC1,  /* mac1 right, no valid mac2: under load answer with a cookie, else go on */
-	COOKIE_MAC2   /* both: go on (and under load ask rate_admit) */
+	COOKIE_BAD,  /* mac1 is wrong: drop */
+	COOKIE_MAC1, /* mac1 right, no valid mac2: under load answer with a cookie, else go on */
+	COOKIE_MAC2  /* both: go on (and under load ask rate_admit) */
 };
 
 void cookie_checker_init(struct cookie_checker *c, const struct noise_identity *id);
@@ -48,9 +48,10 @@ enum cookie_verdict cookie_check(struct cookie_checker *c, const uint8_t *msg, s
 
 /* The answer to a message whose verdict was COOKIE_MAC1 under load. Renews the secret when due. */
 void cookie_reply_create(struct cookie_checker *c, const uint8_t *msg, size_t len,
-	const struct net_endpoint *source, struct rng *rng, mono_t now, struct wg_cookie *ret_reply);
+	const struct net_endpoint *source, struct rng *rng, mono_t now,
+	struct wg_cookie *ret_reply);
 
-/* --- our side as sender: one per session ------------------------------------------------------ */
+/* --- our side as sender: one per session ----------------------------------------------------- */
 struct cookie_jar {
 	uint8_t cookie[WG_MAC_SIZE];
 	uint8_t last_mac1[WG_MAC_SIZE]; /* of the last handshake message that we sent */
@@ -59,16 +60,16 @@ struct cookie_jar {
 };
 
 /* Fills both macs of a handshake message. */
-void cookie_macs_put(struct cookie_jar *jar, const struct noise_remote *r, uint8_t *msg, size_t len,
-	mono_t now);
+void cookie_macs_put(
+	struct cookie_jar *jar, const struct noise_remote *r, uint8_t *msg, size_t len, mono_t now);
 /* ERR_DENIED if it is no answer to our last message. */
 NODISCARD enum err cookie_reply_accept(struct cookie_jar *jar, const struct noise_remote *r,
 	const struct wg_cookie *reply, mono_t now);
 
-/* --- token buckets ----------------------------------------------------------------------------- */
-#define RATE_PER_S 20	/* handshakes per second and source (IPv4 /32, IPv6 /64) */
+/* --- token buckets --------------------------------------------------------------------------- */
+#define RATE_PER_S 20 /* handshakes per second and source (IPv4 /32, IPv6 /64) */
 #define RATE_BURST 5
-#define RATE_WAYS 8	/* slots in which one source may sit */
+#define RATE_WAYS 8 /* slots in which one source may sit */
 
 struct rate_slot {
 	uint64_t net;	 /* IPv4 address or upper half of IPv6 */
@@ -78,7 +79,8 @@ struct rate_slot {
 };
 
 /* Bounded: memory is n_slots, handed in by the caller; a newcomer takes the fullest bucket of its
- * set (the one that forgets least). Which set a source falls into is keyed, so it cannot be aimed. */
+ * set (the one that forgets least). Which set a source falls into is keyed, so it cannot be aimed.
+ */
 struct rate_table {
 	struct rate_slot *slots;
 	uint32_t n_sets; /* power of two */
@@ -86,7 +88,8 @@ struct rate_table {
 };
 
 /* n_slots: RATE_WAYS times a power of two. Borrows slots until the table is gone. */
-void rate_table_init(struct rate_table *t, struct rate_slot *slots, size_t n_slots, struct rng *rng);
+void rate_table_init(
+	struct rate_table *t, struct rate_slot *slots, size_t n_slots, struct rng *rng);
 /* Takes a token; false: over the limit, drop. */
 bool rate_admit(struct rate_table *t, const struct net_addr *source, mono_t now);
 

@@ -7,7 +7,8 @@
 
 #define BLOCK 64 /* of BLAKE2s, bytes */
 
-void hash_of(uint8_t ret[static HASH_SIZE], const void *a, size_t a_len, const void *b, size_t b_len)
+void hash_of(
+	uint8_t ret[static HASH_SIZE], const void *a, size_t a_len, const void *b, size_t b_len)
 {
 	blake2s_state s;
 
@@ -62,8 +63,8 @@ void hash_hmac(uint8_t ret[static HASH_SIZE], const uint8_t key[static HASH_SIZE
 	sodium_memzero(&out, sizeof(out));
 }
 
-void hash_kdf(uint8_t *ret_t1, uint8_t *ret_t2, uint8_t *ret_t3, const uint8_t key[static HASH_SIZE],
-	const void *input, size_t len)
+void hash_kdf(uint8_t *ret_t1, uint8_t *ret_t2, uint8_t *ret_t3,
+	const uint8_t key[static HASH_SIZE], const void *input, size_t len)
 {
 	uint8_t *const outs[3] = {ret_t1, ret_t2, ret_t3};
 	uint8_t secret[HASH_SIZE], t[HASH_SIZE];

@@ -12,7 +12,8 @@
 #define TAI64N_SIZE 12
 
 /* HASH(a || b). b may be NULL when b_len is 0. ret may be a or b. */
-void hash_of(uint8_t ret[static HASH_SIZE], const void *a, size_t a_len, const void *b, size_t b_len);
+void hash_of(
+	uint8_t ret[static HASH_SIZE], const void *a, size_t a_len, const void *b, size_t b_len);
 
 /* MAC(key, data): BLAKE2s keyed, 16 bytes out; key_len 1..32. */
 void hash_mac(uint8_t ret[static HASH_MAC_SIZE], const void *key, size_t key_len, const void *data,
@@ -24,8 +25,8 @@ void hash_hmac(uint8_t ret[static HASH_SIZE], const uint8_t key[static HASH_SIZE
 
 /* KDF1..3(key, input): the outputs that are not NULL, in order (t2 needs t1, t3 needs t2). An
  * output may be the key itself. */
-void hash_kdf(uint8_t *ret_t1, uint8_t *ret_t2, uint8_t *ret_t3, const uint8_t key[static HASH_SIZE],
-	const void *input, size_t len);
+void hash_kdf(uint8_t *ret_t1, uint8_t *ret_t2, uint8_t *ret_t3,
+	const uint8_t key[static HASH_SIZE], const void *input, size_t len);
 
 /* Label of a wall-clock instant, nanoseconds since 1970 UTC, cut down to about 17 ms (2^24 ns) so
  * that it tells nothing about the caller's clock beyond that. */

@@ -2,16 +2,10 @@
 #include "ip.h"
 #include "lib/bytes.h"
 
-/* --- parsing --------------------------------------------------------------------------------------- */
+/* --- parsing --------------------------------------------------------------------------------- */
 #define IP6_EXT_MAX 8 /* extension headers looked behind; more than any honest packet has */
 
-enum ip6_ext {
-	IP6_HOP = 0,
-	IP6_ROUTING = 43,
-	IP6_FRAGMENT = 44,
-	IP6_AUTH = 51,
-	IP6_DEST = 60
-};
+enum ip6_ext { IP6_HOP = 0, IP6_ROUTING = 43, IP6_FRAGMENT = 44, IP6_AUTH = 51, IP6_DEST = 60 };
 
 static enum err parse4(const uint8_t *pkt, size_t len, struct ip_packet *p, bool *ret_first)
 {
@@ -42,8 +36,9 @@ static bool ext_skip(const uint8_t *pkt, struct ip_packet *p, bool *ret_first)
 	const uint8_t *h = pkt + p->l4;
 	size_t left = p->len - p->l4, size;
 
-	if (left < 8 || (p->proto != IP6_HOP && p->proto != IP6_ROUTING && p->proto != IP6_FRAGMENT &&
-				p->proto != IP6_AUTH && p->proto != IP6_DEST))
+	if (left < 8 ||
+		(p->proto != IP6_HOP && p->proto != IP6_ROUTING && p->proto != IP6_FRAGMENT &&
+			p->proto != IP6_AUTH && p->proto != IP6_DEST))
 		return false;
 	if (p->proto == IP6_FRAGMENT) {
 		size = 8;
@@ -120,7 +115,7 @@ enum err ip_parse(const uint8_t *pkt, size_t len, struct ip_packet *ret)
 	return OK;
 }
 
-/* --- sums ------------------------------------------------------------------------------------------ */
+/* --- sums ------------------------------------------------------------------------------------ */
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum)
 {
 	const uint8_t *b = p;
@@ -142,11 +137,12 @@ uint64_t ip_sum(const void *p, size_t len, uint64_t sum)
 	}
 	s0 += s1;
 	/* 2^32 = 1 modulo 2^16 - 1: the four words may simply be added */
-	return (uint64_t)(uint32_t)s0 + (uint32_t)(s0 >> 32) + (uint32_t)(s0 >> 64) + (uint32_t)(s0 >> 96);
+	return (uint64_t)(uint32_t)s0 + (uint32_t)(s0 >> 32) + (uint32_t)(s0 >> 64) +
+	       (uint32_t)(s0 >> 96);
 }
 
-uint64_t ip_sum_pseudo(const uint8_t *pkt, const struct ip_packet *p, uint8_t proto, uint32_t l4_len,
-	uint64_t sum)
+uint64_t ip_sum_pseudo(
+	const uint8_t *pkt, const struct ip_packet *p, uint8_t proto, uint32_t l4_len, uint64_t sum)
 {
 	uint8_t tail[8] = {0};
 
@@ -219,7 +215,7 @@ void ip_csum_fill(uint8_t *pkt, const struct ip_packet *p)
 	ip_csum_put(pkt + p->l4 + at, csum);
 }
 
-/* --- RFC 1624 --------------------------------------------------------------------------------------- */
+/* --- RFC 1624 -------------------------------------------------------------------------------- */
 void ip_csum_update(uint8_t *csum, const void *old, const void *new, size_t len, bool udp)
 {
 	uint16_t before = ip_csum_get(csum), after;
@@ -235,7 +231,7 @@ void ip_csum_update(uint8_t *csum, const void *old, const void *new, size_t len,
 	ip_csum_put(csum, after);
 }
 
-/* --- address rewriting ------------------------------------------------------------------------------ */
+/* --- address rewriting ----------------------------------------------------------------------- */
 static bool icmp_is_error(const uint8_t *pkt, const struct ip_packet *p)
 {
 	uint8_t type = pkt[p->l4];
@@ -243,20 +239,20 @@ static bool icmp_is_error(const uint8_t *pkt, const struct ip_packet *p)
 	if (p->proto == IP_PROTO_ICMP6)
 		return type < 128;
 	return p->proto == IP_PROTO_ICMP &&
-		(type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
+	       (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
 }
 
 /* The packet quoted in an ICMP error went the other way: what is our source was its destination. */
-static void rewrite_quoted(uint8_t *pkt, const struct ip_packet *p, uint16_t which, const uint8_t *old,
-	const uint8_t *new)
+static void rewrite_quoted(uint8_t *pkt, const struct ip_packet *p, uint16_t which,
+	const uint8_t *old, const uint8_t *new)
 {
 	uint8_t *quoted = pkt + p->l4 + 8, *csum = pkt + p->l4 + 2;
 	size_t left = p->len - p->l4 - 8;
 	uint16_t mirror = which == p->src ? p->dst : p->src;
 	uint8_t *addr = quoted + mirror, head_csum[2];
 
-	if (left < (p->family == 4 ? (size_t)IP4_HEAD_MIN : (size_t)IP6_HEAD) || quoted[0] >> 4 != p->family ||
-		memcmp(addr, old, p->addr_len) != 0)
+	if (left < (p->family == 4 ? (size_t)IP4_HEAD_MIN : (size_t)IP6_HEAD) ||
+		quoted[0] >> 4 != p->family || memcmp(addr, old, p->addr_len) != 0)
 		return;
 	if (p->family == 4) {
 		memcpy(head_csum, quoted + 10, 2);
@@ -278,8 +274,8 @@ static void rewrite(uint8_t *pkt, const struct ip_packet *p, uint16_t which, con
 	if (p->l4_whole && csum_offset(p, &at) && has_pseudo(p))
 		ip_csum_update(pkt + p->l4 + at, old, new, p->addr_len, p->proto == IP_PROTO_UDP);
 	memcpy(pkt + which, new, p->addr_len);
-	if (p->l4_whole && !p->fragment && (p->proto == IP_PROTO_ICMP || p->proto == IP_PROTO_ICMP6) &&
-		icmp_is_error(pkt, p))
+	if (p->l4_whole && !p->fragment &&
+		(p->proto == IP_PROTO_ICMP || p->proto == IP_PROTO_ICMP6) && icmp_is_error(pkt, p))
 		rewrite_quoted(pkt, p, which, old, new);
 }
 

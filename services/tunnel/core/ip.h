@@ -41,8 +41,8 @@ NODISCARD enum err ip_parse(const uint8_t *pkt, size_t len, struct ip_packet *re
  * parts but the last have an even length. */
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum);
 /* Sum of the pseudo header of p for a transport length. */
-uint64_t ip_sum_pseudo(const uint8_t *pkt, const struct ip_packet *p, uint8_t proto, uint32_t l4_len,
-	uint64_t sum);
+uint64_t ip_sum_pseudo(const uint8_t *pkt, const struct ip_packet *p, uint8_t proto,
+	uint32_t l4_len, uint64_t sum);
 
 static inline uint16_t ip_fold(uint64_t sum)
 {

@@ -9,18 +9,13 @@
 
 #include "lib/bytes.h"
 
-enum wg_type {
-	WG_INITIATION = 1,
-	WG_RESPONSE = 2,
-	WG_COOKIE = 3,
-	WG_TRANSPORT = 4
-};
+enum wg_type { WG_INITIATION = 1, WG_RESPONSE = 2, WG_COOKIE = 3, WG_TRANSPORT = 4 };
 
-#define WG_KEY_SIZE 32	   /* X25519 keys, symmetric keys */
-#define WG_TAG_SIZE 16	   /* Poly1305 */
-#define WG_MAC_SIZE 16	   /* mac1, mac2, cookie */
+#define WG_KEY_SIZE 32 /* X25519 keys, symmetric keys */
+#define WG_TAG_SIZE 16 /* Poly1305 */
+#define WG_MAC_SIZE 16 /* mac1, mac2, cookie */
 #define WG_TAI64N_SIZE 12
-#define WG_XNONCE_SIZE 24  /* XChaCha20, cookie reply */
+#define WG_XNONCE_SIZE 24 /* XChaCha20, cookie reply */
 
 struct wg_macs {
 	uint8_t mac1[WG_MAC_SIZE];
@@ -61,7 +56,7 @@ struct wg_transport {
 #define WG_INITIATION_SIZE 148
 #define WG_RESPONSE_SIZE 92
 #define WG_COOKIE_SIZE 64
-#define WG_TRANSPORT_HEAD 16 /* before the sealed payload */
+#define WG_TRANSPORT_HEAD 16				   /* before the sealed payload */
 #define WG_TRANSPORT_MIN (WG_TRANSPORT_HEAD + WG_TAG_SIZE) /* a keepalive */
 #define WG_OVERHEAD (WG_TRANSPORT_HEAD + WG_TAG_SIZE)
 #define WG_PADDING 16 /* payloads are padded to a multiple of this */

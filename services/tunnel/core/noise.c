@@ -15,7 +15,7 @@ struct mix {
 	uint8_t *chain_key;
 };
 
-/* --- Noise's symmetric state -------------------------------------------------------------------- */
+/* --- Noise's symmetric state ----------------------------------------------------------------- */
 static void mix_hash(struct mix m, const void *data, size_t len)
 {
 	hash_of(m.hash, m.hash, HASH_SIZE, data, len);
@@ -45,16 +45,16 @@ static const uint8_t zero_nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
 
 static void mix_seal(struct mix m, const uint8_t *key, uint8_t *ret, const void *plain, size_t len)
 {
-	crypto_aead_chacha20poly1305_ietf_encrypt(ret, NULL, plain, len, m.hash, HASH_SIZE, NULL,
-		zero_nonce, key);
+	crypto_aead_chacha20poly1305_ietf_encrypt(
+		ret, NULL, plain, len, m.hash, HASH_SIZE, NULL, zero_nonce, key);
 	mix_hash(m, ret, len + WG_TAG_SIZE);
 }
 
-static enum err mix_open(struct mix m, const uint8_t *key, uint8_t *ret, const uint8_t *sealed,
-	size_t len)
+static enum err mix_open(
+	struct mix m, const uint8_t *key, uint8_t *ret, const uint8_t *sealed, size_t len)
 {
-	if (crypto_aead_chacha20poly1305_ietf_decrypt(ret, NULL, NULL, sealed, len + WG_TAG_SIZE, m.hash,
-		    HASH_SIZE, zero_nonce, key) != 0)
+	if (crypto_aead_chacha20poly1305_ietf_decrypt(ret, NULL, NULL, sealed, len + WG_TAG_SIZE,
+		    m.hash, HASH_SIZE, zero_nonce, key) != 0)
 		return ERR_DENIED;
 	mix_hash(m, sealed, len + WG_TAG_SIZE);
 	return OK;
@@ -90,15 +90,15 @@ static void clamp(uint8_t sk[static WG_KEY_SIZE])
 	sk[31] = (sk[31] & 127) | 64;
 }
 
-static void ephemeral_make(struct rng *rng, uint8_t ret_sk[static WG_KEY_SIZE],
-	uint8_t ret_pk[static WG_KEY_SIZE])
+static void ephemeral_make(
+	struct rng *rng, uint8_t ret_sk[static WG_KEY_SIZE], uint8_t ret_pk[static WG_KEY_SIZE])
 {
 	rng_bytes(rng, ret_sk, WG_KEY_SIZE);
 	clamp(ret_sk);
 	crypto_scalarmult_base(ret_pk, ret_sk);
 }
 
-/* --- identities ------------------------------------------------------------------------------------ */
+/* --- identities ------------------------------------------------------------------------------ */
 static void keys_of(const uint8_t *pk, uint8_t *ret_mac1, uint8_t *ret_cookie)
 {
 	hash_of(ret_mac1, label_mac1, LEN(label_mac1), pk, WG_KEY_SIZE);
@@ -156,10 +156,10 @@ void noise_responder_done(struct noise_responder *re)
 	sodium_memzero(re, sizeof(*re));
 }
 
-/* --- type 1 ---------------------------------------------------------------------------------------- */
+/* --- type 1 ---------------------------------------------------------------------------------- */
 enum err noise_initiation_create(struct noise_initiator *in, const struct noise_identity *id,
-	const struct noise_remote *r, uint32_t local_index, const uint8_t timestamp[static TAI64N_SIZE],
-	struct rng *rng, struct wg_initiation *ret_msg)
+	const struct noise_remote *r, uint32_t local_index,
+	const uint8_t timestamp[static TAI64N_SIZE], struct rng *rng, struct wg_initiation *ret_msg)
 {
 	struct mix m = {in->hash, in->chain_key};
 	uint8_t key[HASH_SIZE];
@@ -223,7 +223,7 @@ enum err noise_initiation_finish(struct noise_responder *re, const struct noise_
 	return e;
 }
 
-/* --- type 2 ---------------------------------------------------------------------------------------- */
+/* --- type 2 ---------------------------------------------------------------------------------- */
 static void keys_derive(struct mix m, bool initiator, struct noise_keys *ret)
 {
 	struct aead_key *first = initiator ? &ret->send : &ret->receive;
@@ -233,7 +233,8 @@ static void keys_derive(struct mix m, bool initiator, struct noise_keys *ret)
 }
 
 enum err noise_response_create(struct noise_responder *re, const struct noise_remote *r,
-	uint32_t local_index, struct rng *rng, struct wg_response *ret_msg, struct noise_keys *ret_keys)
+	uint32_t local_index, struct rng *rng, struct wg_response *ret_msg,
+	struct noise_keys *ret_keys)
 {
 	struct mix m = {re->hash, re->chain_key};
 	uint8_t sk[WG_KEY_SIZE], key[HASH_SIZE];

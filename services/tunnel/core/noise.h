@@ -34,7 +34,7 @@
 struct noise_identity {
 	uint8_t static_sk[WG_KEY_SIZE];
 	uint8_t static_pk[WG_KEY_SIZE];
-	uint8_t hash[HASH_SIZE];       /* of the handshakes in which we respond, before the first byte */
+	uint8_t hash[HASH_SIZE]; /* of the handshakes in which we respond, before the first byte */
 	uint8_t mac1_key[HASH_SIZE];   /* of mac1 on what others send us */
 	uint8_t cookie_key[HASH_SIZE]; /* of cookie replies that we send */
 };
@@ -48,7 +48,7 @@ void noise_identity_fresh(struct noise_identity *ret, struct rng *rng);
 /* The other side as one of our identities sees it. */
 struct noise_remote {
 	uint8_t static_pk[WG_KEY_SIZE];
-	uint8_t shared_key[WG_KEY_SIZE];  /* X25519(our static, their static) */
+	uint8_t shared_key[WG_KEY_SIZE];    /* X25519(our static, their static) */
 	uint8_t preshared_key[WG_KEY_SIZE]; /* zero: none */
 	uint8_t mac1_key[HASH_SIZE];
 	uint8_t cookie_key[HASH_SIZE];
@@ -79,9 +79,10 @@ struct noise_keys {
 };
 
 /* Type 1, without macs (zero). in->local_index is set from local_index. */
-NODISCARD enum err noise_initiation_create(struct noise_initiator *in, const struct noise_identity *id,
-	const struct noise_remote *r, uint32_t local_index, const uint8_t timestamp[static TAI64N_SIZE],
-	struct rng *rng, struct wg_initiation *ret_msg);
+NODISCARD enum err noise_initiation_create(struct noise_initiator *in,
+	const struct noise_identity *id, const struct noise_remote *r, uint32_t local_index,
+	const uint8_t timestamp[static TAI64N_SIZE], struct rng *rng,
+	struct wg_initiation *ret_msg);
 
 /* Responder between the two halves and type 2; lives on the caller's stack. */
 struct noise_responder {
@@ -90,26 +91,29 @@ struct noise_responder {
 	uint8_t remote_ephemeral[WG_KEY_SIZE];
 	uint8_t remote_static[WG_KEY_SIZE]; /* who it claims and, being authenticated, is */
 	uint8_t enc_timestamp[WG_TAI64N_SIZE + WG_TAG_SIZE];
-	uint8_t timestamp[TAI64N_SIZE];	    /* after _finish */
+	uint8_t timestamp[TAI64N_SIZE]; /* after _finish */
 	uint32_t remote_index;
 };
 
 void noise_responder_done(struct noise_responder *re);
 
 /* First half: decrypts the static key. mac1 has been checked by the caller. ERR_DENIED. */
-NODISCARD enum err noise_initiation_open(const struct noise_identity *id, const struct wg_initiation *msg,
-	struct noise_responder *ret);
+NODISCARD enum err noise_initiation_open(const struct noise_identity *id,
+	const struct wg_initiation *msg, struct noise_responder *ret);
 /* Second half, with the remote whose static_pk is re->remote_static: decrypts the timestamp.
  * ERR_DENIED (does not decrypt), ERR_STALE (not greater than r->last_timestamp). Does not change
  * r: the caller commits re->timestamp when it accepts. */
-NODISCARD enum err noise_initiation_finish(struct noise_responder *re, const struct noise_remote *r);
+NODISCARD enum err noise_initiation_finish(
+	struct noise_responder *re, const struct noise_remote *r);
 /* Type 2, without macs (zero), and the keys. ERR_DENIED on a low-order ephemeral. */
 NODISCARD enum err noise_response_create(struct noise_responder *re, const struct noise_remote *r,
-	uint32_t local_index, struct rng *rng, struct wg_response *ret_msg, struct noise_keys *ret_keys);
+	uint32_t local_index, struct rng *rng, struct wg_response *ret_msg,
+	struct noise_keys *ret_keys);
 
 /* Type 2 arrives; macs and receiver index checked by the caller. ERR_DENIED leaves `in` as it was
  * (the true response may still come); OK wipes it. */
-NODISCARD enum err noise_response_accept(struct noise_initiator *in, const struct noise_identity *id,
-	const struct noise_remote *r, const struct wg_response *msg, struct noise_keys *ret_keys);
+NODISCARD enum err noise_response_accept(struct noise_initiator *in,
+	const struct noise_identity *id, const struct noise_remote *r,
+	const struct wg_response *msg, struct noise_keys *ret_keys);
 
 #endif

@@ -2,19 +2,20 @@
 /* Super-packets of a TUN device with IFF_VNET_HDR: cut into wire segments on the way out, joined
  * from decrypted packets on the way in. Worth a factor of 19 per packet.
  *
- * Out: offload_parse reads the virtio header and the packet (and trusts neither: hdr_len is computed
- * anew), offload_plan says how many segments of which size, offload_cut writes them, headers and
- * checksums made right, each at its final place in the buffer that will be sealed and sent:
+ * Out: offload_parse reads the virtio header and the packet (and trusts neither: hdr_len is
+ * computed anew), offload_plan says how many segments of which size, offload_cut writes them,
+ * headers and checksums made right, each at its final place in the buffer that will be sealed and
+ * sent:
  *
  *   |<------------------- stride ------------------->|
  *   [headroom][IP packet][zero padding][tailroom][headroom][IP packet]...      (last one shorter)
  *
  * In: offload_add takes decrypted packets in order and joins runs of the same TCP flow (headers
- * equal, sequence contiguous, equal length, a shorter one or PSH ends it) or UDP flow (equal length);
- * offload_run_iov gives each run as virtio header + first packet + payloads, all in place, for one
- * writev. A packet whose inner checksum is wrong is never joined: joining would give it a valid one.
- * Fragments, IPv4 options, IPv6 extension headers, and other protocols pass through alone. Order
- * within a flow is kept.
+ * equal, sequence contiguous, equal length, a shorter one or PSH ends it) or UDP flow (equal
+ * length); offload_run_iov gives each run as virtio header + first packet + payloads, all in place,
+ * for one writev. A packet whose inner checksum is wrong is never joined: joining would give it a
+ * valid one. Fragments, IPv4 options, IPv6 extension headers, and other protocols pass through
+ * alone. Order within a flow is kept.
  *
  * Pure. Source: virtio 1.2 section 5.1.6 (struct virtio_net_hdr, 10 bytes, host order). */
 #ifndef TUNNEL_OFFLOAD_H
@@ -28,18 +29,14 @@
 #include "lib/err.h"
 #include "ip.h"
 
-#define OFFLOAD_VHDR 10	     /* bytes of the virtio header before each packet */
+#define OFFLOAD_VHDR 10		/* bytes of the virtio header before each packet */
 #define OFFLOAD_SUPER_MAX 65535 /* bytes of IP packet in one super-packet */
 /* Segments of one super-packet: below this payload size a sender is not served well anyway. */
 #define OFFLOAD_SEGMENTS_MAX 1024
 
-enum offload_kind {
-	OFFLOAD_SINGLE,
-	OFFLOAD_TCP,
-	OFFLOAD_UDP
-};
+enum offload_kind { OFFLOAD_SINGLE, OFFLOAD_TCP, OFFLOAD_UDP };
 
-/* --- out: TUN to wire ----------------------------------------------------------------------------- */
+/* --- out: TUN to wire ------------------------------------------------------------------------ */
 struct offload_super {
 	const uint8_t *pkt; /* borrows the caller's buffer */
 	struct ip_packet ip;
@@ -64,26 +61,27 @@ struct offload_layout {
 };
 
 struct offload_plan {
-	uint32_t n;	     /* segments */
-	uint32_t stride;     /* bytes from one to the next */
-	uint32_t len;	     /* padded IP bytes of every segment but the last */
-	uint32_t last_len;   /* of the last */
+	uint32_t n;		      /* segments */
+	uint32_t stride;	      /* bytes from one to the next */
+	uint32_t len;		      /* padded IP bytes of every segment but the last */
+	uint32_t last_len;	      /* of the last */
 	uint32_t ip_len, last_ip_len; /* without padding */
-	uint32_t total;	     /* bytes of output: (n - 1) * stride + headroom + last_len + tailroom */
+	uint32_t total; /* bytes of output: (n - 1) * stride + headroom + last_len + tailroom */
 };
 
-void offload_plan(const struct offload_super *s, const struct offload_layout *l, struct offload_plan *ret);
+void offload_plan(
+	const struct offload_super *s, const struct offload_layout *l, struct offload_plan *ret);
 /* Writes segments [first, first + n) of the plan; segment `first` begins at out. out has room for n
  * strides (the last one of the plan needs less: headroom + last_len + tailroom). Headroom and
  * tailroom bytes are left untouched. */
 void offload_cut(const struct offload_super *s, const struct offload_layout *l,
 	const struct offload_plan *p, uint32_t first, uint32_t n, uint8_t *out);
 
-/* --- in: wire to TUN ------------------------------------------------------------------------------- */
-#define OFFLOAD_PACKETS 512 /* joined at once: a few UDP_GRO datagrams */
+/* --- in: wire to TUN ------------------------------------------------------------------------- */
+#define OFFLOAD_PACKETS 512	/* joined at once: a few UDP_GRO datagrams */
 #define OFFLOAD_RUN_PACKETS 128 /* in one run; with the virtio header that many iovecs + 1 */
-#define OFFLOAD_SETS 32	    /* flows told apart at once: sets of */
-#define OFFLOAD_WAYS 4	    /* this many; more flows only join less */
+#define OFFLOAD_SETS 32		/* flows told apart at once: sets of */
+#define OFFLOAD_WAYS 4		/* this many; more flows only join less */
 
 enum offload_cap { /* what the device takes */
 	OFFLOAD_CAP_TCP4 = 1 << 0,
@@ -105,14 +103,14 @@ struct offload_run {
 	uint16_t n;
 	uint16_t head_len;
 	uint16_t l4;
-	uint16_t gso_size;   /* payload of the first */
-	uint8_t kind;	     /* enum offload_kind; SINGLE: never grows */
+	uint16_t gso_size; /* payload of the first */
+	uint8_t kind;	   /* enum offload_kind; SINGLE: never grows */
 	uint8_t family;
-	bool open;	     /* may grow */
-	bool verified;	     /* the first one's checksum is right */
-	uint32_t len;	     /* IP bytes of the joined packet */
-	uint32_t next_seq;   /* TCP */
-	uint32_t hash;	     /* of the flow */
+	bool open;	   /* may grow */
+	bool verified;	   /* the first one's checksum is right */
+	uint32_t len;	   /* IP bytes of the joined packet */
+	uint32_t next_seq; /* TCP */
+	uint32_t hash;	   /* of the flow */
 };
 
 /* About 20 KB; one per worker. */
@@ -135,8 +133,9 @@ static inline size_t offload_runs(const struct offload_joiner *j)
 }
 
 #define OFFLOAD_IOVS (OFFLOAD_RUN_PACKETS + 1)
-/* Run i (in order of arrival) as iovecs: virtio header (in vhdr), first packet with its headers made
- * right, further payloads. Returns how many iovecs. Once per run: it changes the headers in place. */
+/* Run i (in order of arrival) as iovecs: virtio header (in vhdr), first packet with its headers
+ * made right, further payloads. Returns how many iovecs. Once per run: it changes the headers in
+ * place. */
 size_t offload_run_iov(struct offload_joiner *j, size_t i, uint8_t vhdr[static OFFLOAD_VHDR],
 	struct iovec iov[static OFFLOAD_IOVS]);
 void offload_joiner_reset(struct offload_joiner *j);

@@ -4,7 +4,7 @@
 #include "offload.h"
 #include "offload_internal.h"
 
-/* --- parse ------------------------------------------------------------------------------------------ */
+/* --- parse ----------------------------------------------------------------------------------- */
 enum err offload_parse_plain(const uint8_t *pkt, size_t len, struct offload_super *ret)
 {
 	*ret = (struct offload_super){.pkt = pkt, .kind = OFFLOAD_SINGLE, .n_segments = 1};
@@ -56,7 +56,7 @@ enum err offload_parse(const uint8_t *buf, size_t len, struct offload_super *ret
 	return OK;
 }
 
-/* --- plan ------------------------------------------------------------------------------------------- */
+/* --- plan ------------------------------------------------------------------------------------ */
 static uint32_t padded(uint32_t len, const struct offload_layout *l)
 {
 	uint32_t to = l->pad_to > 1 ? (len + l->pad_to - 1) / l->pad_to * l->pad_to : len;
@@ -66,7 +66,8 @@ static uint32_t padded(uint32_t len, const struct offload_layout *l)
 	return to;
 }
 
-void offload_plan(const struct offload_super *s, const struct offload_layout *l, struct offload_plan *ret)
+void offload_plan(
+	const struct offload_super *s, const struct offload_layout *l, struct offload_plan *ret)
 {
 	ret->n = s->n_segments;
 	ret->ip_len = ret->n > 1 ? s->head_len + s->gso_size : s->ip.len;
@@ -77,7 +78,7 @@ void offload_plan(const struct offload_super *s, const struct offload_layout *l,
 	ret->total = (ret->n - 1) * ret->stride + l->headroom + ret->last_len + l->tailroom;
 }
 
-/* --- cut -------------------------------------------------------------------------------------------- */
+/* --- cut ------------------------------------------------------------------------------------- */
 static void single_put(const struct offload_super *s, uint8_t *pkt)
 {
 	uint8_t *csum = pkt + s->csum_start + s->csum_offset;
@@ -105,7 +106,7 @@ static void tcp_head_put(const struct offload_super *s, uint8_t *tcp, uint32_t i
 {
 	be32_put(tcp + 4, be32_get(tcp + 4) + i * s->gso_size);
 	if (i + 1 < s->n_segments)
-		tcp[TCP_FLAGS] &= (uint8_t)~(TCP_FIN | TCP_PSH);
+		tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 	if (i > 0)
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* said once, RFC 3168 6.1.2 */
 }
@@ -123,12 +124,13 @@ static void segment_put(const struct offload_super *s, uint8_t *pkt, uint32_t le
 	else
 		be16_put(l4 + 4, (uint16_t)l4_len);
 	ip_csum_put(csum, 0);
-	v = (uint16_t)~ip_fold(ip_sum_pseudo(pkt, &s->ip, s->ip.proto, l4_len, ip_sum(l4, l4_len, 0)));
+	v = (uint16_t)~ip_fold(
+		ip_sum_pseudo(pkt, &s->ip, s->ip.proto, l4_len, ip_sum(l4, l4_len, 0)));
 	ip_csum_put(csum, v == 0 && s->kind == OFFLOAD_UDP ? 0xffff : v);
 }
 
-void offload_cut(const struct offload_super *s, const struct offload_layout *l, const struct offload_plan *p,
-	uint32_t first, uint32_t n, uint8_t *out)
+void offload_cut(const struct offload_super *s, const struct offload_layout *l,
+	const struct offload_plan *p, uint32_t first, uint32_t n, uint8_t *out)
 {
 	for (uint32_t i = first; i < first + n; i++, out += p->stride) {
 		bool last = i + 1 == p->n;

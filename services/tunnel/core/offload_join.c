@@ -16,7 +16,7 @@ void offload_joiner_init(struct offload_joiner *j, unsigned int caps)
 	offload_joiner_reset(j);
 }
 
-/* --- which flow, and may it be joined at all? ---------------------------------------------------------- */
+/* --- which flow, and may it be joined at all? ------------------------------------------------ */
 static uint32_t flow_hash(const uint8_t *pkt, const struct ip_packet *ip)
 {
 	uint64_t h = le32_get(pkt + ip->l4);
@@ -26,7 +26,8 @@ static uint32_t flow_hash(const uint8_t *pkt, const struct ip_packet *ip)
 	return (uint32_t)(h >> 32);
 }
 
-/* Where the newest run of the flow is kept; else the place of the run that has been quiet longest. */
+/* Where the newest run of the flow is kept; else the place of the run that has been quiet longest.
+ */
 static uint16_t *recent_of(struct offload_joiner *j, uint32_t hash)
 {
 	uint16_t *set = j->recent[hash % OFFLOAD_SETS], *oldest = set;
@@ -61,24 +62,26 @@ static unsigned int cap_of(const struct ip_packet *ip)
 
 static bool has_flow(const struct ip_packet *ip)
 {
-	return (ip->proto == IP_PROTO_TCP || ip->proto == IP_PROTO_UDP) && ip->l4_whole && !ip->fragment;
+	return (ip->proto == IP_PROTO_TCP || ip->proto == IP_PROTO_UDP) && ip->l4_whole &&
+	       !ip->fragment;
 }
 
 static bool joinable(const struct offload_joiner *j, const uint8_t *pkt, const struct ip_packet *ip)
 {
 	if (ip->options || ip->payload == ip->len || (j->caps & cap_of(ip)) == 0)
 		return false;
-	return ip->proto == IP_PROTO_TCP ? tcp_joinable(pkt + ip->l4) :
-					   udp_joinable(pkt + ip->l4, ip->len - ip->l4);
+	return ip->proto == IP_PROTO_TCP ? tcp_joinable(pkt + ip->l4)
+					 : udp_joinable(pkt + ip->l4, ip->len - ip->l4);
 }
 
-/* --- does it continue the run? --------------------------------------------------------------------------- */
+/* --- does it continue the run? --------------------------------------------------------------- */
 static bool same4(const uint8_t *a, const uint8_t *b, uint16_t n)
 {
 	bool df = a[6] & 0x40; /* without it the identification counts, and cutting will count it */
 
-	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 && memcmp(a + 12, b + 12, 8) == 0 &&
-		(df || (uint16_t)(be16_get(a + 4) + n) == be16_get(b + 4));
+	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 &&
+	       memcmp(a + 12, b + 12, 8) == 0 &&
+	       (df || (uint16_t)(be16_get(a + 4) + n) == be16_get(b + 4));
 }
 
 static bool same6(const uint8_t *a, const uint8_t *b)
@@ -88,26 +91,27 @@ static bool same6(const uint8_t *a, const uint8_t *b)
 
 static bool same_tcp(const uint8_t *a, const uint8_t *b, size_t head)
 {
-	return memcmp(a, b, 4) == 0 && memcmp(a + 8, b + 8, 5) == 0 && memcmp(a + 14, b + 14, 2) == 0 &&
-		memcmp(a + 18, b + 18, head - 18) == 0;
+	return memcmp(a, b, 4) == 0 && memcmp(a + 8, b + 8, 5) == 0 &&
+	       memcmp(a + 14, b + 14, 2) == 0 && memcmp(a + 18, b + 18, head - 18) == 0;
 }
 
-static bool continues(const struct offload_joiner *j, const struct offload_run *r, const uint8_t *pkt,
-	const struct ip_packet *ip)
+static bool continues(const struct offload_joiner *j, const struct offload_run *r,
+	const uint8_t *pkt, const struct ip_packet *ip)
 {
 	const uint8_t *first = j->pieces[r->first].pkt;
 	uint32_t payload = ip->len - ip->payload;
 	enum offload_kind kind = ip->proto == IP_PROTO_TCP ? OFFLOAD_TCP : OFFLOAD_UDP;
 
 	if (!r->open || r->kind != kind || r->family != ip->family || r->head_len != ip->payload ||
-		payload > r->gso_size || r->n >= OFFLOAD_RUN_PACKETS || r->len + payload > OFFLOAD_SUPER_MAX)
+		payload > r->gso_size || r->n >= OFFLOAD_RUN_PACKETS ||
+		r->len + payload > OFFLOAD_SUPER_MAX)
 		return false;
 	if (ip->family == 4 ? !same4(first, pkt, r->n) : !same6(first, pkt))
 		return false;
 	if (kind == OFFLOAD_UDP)
 		return memcmp(first + r->l4, pkt + r->l4, 4) == 0;
 	return be32_get(pkt + r->l4 + 4) == r->next_seq &&
-		same_tcp(first + r->l4, pkt + r->l4, ip->payload - ip->l4);
+	       same_tcp(first + r->l4, pkt + r->l4, ip->payload - ip->l4);
 }
 
 /* Checksums are looked at only where joining would hide that they are wrong. */
@@ -130,11 +134,12 @@ static bool first_right(const struct offload_joiner *j, struct offload_run *r)
 
 static bool ends_run(const struct offload_run *r, const uint8_t *pkt, uint32_t payload)
 {
-	return payload < r->gso_size || (r->kind == OFFLOAD_TCP && pkt[r->l4 + TCP_FLAGS] & TCP_PSH);
+	return payload < r->gso_size ||
+	       (r->kind == OFFLOAD_TCP && pkt[r->l4 + TCP_FLAGS] & TCP_PSH);
 }
 
-static void append(struct offload_joiner *j, struct offload_run *r, uint16_t piece, const uint8_t *pkt,
-	uint32_t payload)
+static void append(struct offload_joiner *j, struct offload_run *r, uint16_t piece,
+	const uint8_t *pkt, uint32_t payload)
 {
 	j->pieces[r->last].next = piece;
 	r->last = piece;
@@ -201,7 +206,7 @@ enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_pac
 	return OK;
 }
 
-/* --- what is written ---------------------------------------------------------------------------------- */
+/* --- what is written ------------------------------------------------------------------------- */
 static void heads_join(const struct offload_joiner *j, const struct offload_run *r, uint8_t *pkt)
 {
 	uint8_t *l4 = pkt + r->l4;
@@ -222,7 +227,8 @@ static void heads_join(const struct offload_joiner *j, const struct offload_run 
 	else
 		be16_put(l4 + 4, (uint16_t)l4_len);
 	ip_csum_put(l4 + (r->kind == OFFLOAD_TCP ? TCP_CSUM : UDP_CSUM),
-		ip_fold(ip_sum_pseudo(pkt, &ip, r->kind == OFFLOAD_TCP ? IP_PROTO_TCP : IP_PROTO_UDP, l4_len, 0)));
+		ip_fold(ip_sum_pseudo(pkt, &ip,
+			r->kind == OFFLOAD_TCP ? IP_PROTO_TCP : IP_PROTO_UDP, l4_len, 0)));
 }
 
 static uint8_t gso_type(const struct offload_run *r)

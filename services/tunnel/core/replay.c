@@ -23,7 +23,7 @@ bool replay_fresh(const struct replay *r, uint64_t counter)
 	if (counter >= r->newest_plus_1)
 		return counter != UINT64_MAX;
 	return !too_old(r, counter) &&
-		(r->seen[(counter / 64) % REPLAY_WORDS] >> (counter % 64) & 1) == 0;
+	       (r->seen[(counter / 64) % REPLAY_WORDS] >> (counter % 64) & 1) == 0;
 }
 
 /* Words between the newest and counter begin their next life: empty. */

@@ -17,7 +17,7 @@ const struct session_conf session_conf_wireguard = {
 
 static const mono_t unset = {0};
 
-/* --- key pairs ------------------------------------------------------------------------------------- */
+/* --- key pairs ------------------------------------------------------------------------------- */
 void keypair_pool_add(struct keypair_pool *p, struct keypair *pairs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -57,7 +57,7 @@ void session_confirm_next(struct session *s, struct session_env *env)
 	s->next = NULL;
 }
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 enum err session_init(struct session *s, const struct noise_identity *id,
 	const uint8_t pk[static WG_KEY_SIZE], const uint8_t *psk)
 {
@@ -84,7 +84,8 @@ void session_done(struct session *s, struct session_env *env)
 	sodium_memzero(s, sizeof(*s));
 }
 
-enum err session_identity_set(struct session *s, struct session_env *env, const struct noise_identity *id)
+enum err session_identity_set(
+	struct session *s, struct session_env *env, const struct noise_identity *id)
 {
 	struct noise_remote old = s->remote;
 	enum err e;
@@ -114,7 +115,7 @@ void session_persistent_set(struct session *s, struct session_env *env, mono_t n
 	session_flush(s, env, turned_on ? SESSION_SEND_KEEPALIVE : 0);
 }
 
-/* --- effects --------------------------------------------------------------------------------------- */
+/* --- effects --------------------------------------------------------------------------------- */
 void session_flush(struct session *s, struct session_env *env, unsigned int fx)
 {
 	static const enum session_effect order[] = {SESSION_SEND_INITIATION, SESSION_ESTABLISHED,
@@ -125,7 +126,7 @@ void session_flush(struct session *s, struct session_env *env, unsigned int fx)
 			env->ops->emit(env->ctx, s, order[i]);
 }
 
-/* --- timers ---------------------------------------------------------------------------------------- */
+/* --- timers ---------------------------------------------------------------------------------- */
 mono_t session_retry_at(struct session_env *env, mono_t now)
 {
 	const struct session_conf *c = env->conf;
@@ -137,7 +138,8 @@ mono_t session_retry_at(struct session_env *env, mono_t now)
 void session_demand(struct session *s, struct session_env *env, mono_t now, unsigned int *fx)
 {
 	s->attempt_began = now;
-	if (s->initiation_sent.ns == 0 || session_elapsed(s->initiation_sent, env->conf->rekey_timeout, now)) {
+	if (s->initiation_sent.ns == 0 ||
+		session_elapsed(s->initiation_sent, env->conf->rekey_timeout, now)) {
 		s->retransmit_at = session_retry_at(env, now);
 		*fx |= SESSION_SEND_INITIATION;
 	} else if (s->retransmit_at.ns == 0) {
@@ -199,8 +201,8 @@ static void on_persistent(struct session *s, struct session_env *env, mono_t now
 
 typedef void timer_fn(struct session *s, struct session_env *env, mono_t now, unsigned int *fx);
 
-static void timer_run(struct session *s, struct session_env *env, mono_t now, mono_t *at, timer_fn *fn,
-	unsigned int *fx)
+static void timer_run(struct session *s, struct session_env *env, mono_t now, mono_t *at,
+	timer_fn *fn, unsigned int *fx)
 {
 	if (at->ns == 0 || !mono_reached(*at, now))
 		return;
@@ -224,7 +226,8 @@ static void reap(struct session *s, struct session_env *env, mono_t now, unsigne
 		*fx |= SESSION_EXPIRED;
 }
 
-/* A handshake that the other side's initiation has overtaken: when its answer need not be awaited. */
+/* A handshake that the other side's initiation has overtaken: when its answer need not be awaited.
+ */
 static mono_t overtaken_until(const struct session *s, const struct session_conf *conf)
 {
 	bool overtaken = s->initiator.waiting && s->attempt_began.ns == 0;

@@ -4,8 +4,8 @@
 #include "session_internal.h"
 
 /* Keys into *place, from the pool; there is a free key pair. */
-static void keypair_install(struct session_env *env, struct keypair **place, const struct noise_keys *keys,
-	uint32_t local_index, bool initiator, mono_t now)
+static void keypair_install(struct session_env *env, struct keypair **place,
+	const struct noise_keys *keys, uint32_t local_index, bool initiator, mono_t now)
 {
 	struct keypair *k = env->keypairs->free;
 
@@ -23,7 +23,8 @@ static void keypair_install(struct session_env *env, struct keypair **place, con
 	*place = k;
 }
 
-/* Wall clocks step back and two initiations may fall into one tick of the label: it grows anyway. */
+/* Wall clocks step back and two initiations may fall into one tick of the label: it grows anyway.
+ */
 #define LABEL_STEP_NS ((uint64_t)1 << 24)
 
 static void label_next(struct session *s, uint64_t wall_ns, uint8_t ret[static TAI64N_SIZE])
@@ -41,13 +42,15 @@ enum err session_initiation_create(struct session *s, struct session_env *env, m
 	struct wg_initiation msg;
 	uint32_t index;
 
-	if (s->initiation_sent.ns != 0 && !session_elapsed(s->initiation_sent, env->conf->rekey_timeout, now))
+	if (s->initiation_sent.ns != 0 &&
+		!session_elapsed(s->initiation_sent, env->conf->rekey_timeout, now))
 		return ERR_UNAVAILABLE;
 	session_initiator_drop(s, env);
 	if (!env->ops->index_new(env->ctx, s, &index))
 		return ERR_FULL;
 	label_next(s, wall_ns, label);
-	if (noise_initiation_create(&s->initiator, s->identity, &s->remote, index, label, env->rng, &msg) != OK) {
+	if (noise_initiation_create(
+		    &s->initiator, s->identity, &s->remote, index, label, env->rng, &msg) != OK) {
 		env->ops->index_free(env->ctx, s, index);
 		return ERR_DENIED;
 	}
@@ -63,10 +66,12 @@ enum err session_initiation_create(struct session *s, struct session_env *env, m
 	return OK;
 }
 
-/* May we answer, and have we what it takes? The responder's new pair replaces `next` and `previous`. */
+/* May we answer, and have we what it takes? The responder's new pair replaces `next` and
+ * `previous`. */
 static enum err responder_ready(const struct session *s, const struct session_env *env, mono_t now)
 {
-	if (s->initiation_taken.ns != 0 && !session_elapsed(s->initiation_taken, env->conf->initiation_gap, now))
+	if (s->initiation_taken.ns != 0 &&
+		!session_elapsed(s->initiation_taken, env->conf->initiation_gap, now))
 		return ERR_FULL;
 	return s->next != NULL || s->previous != NULL || env->keypairs->n_free > 0 ? OK : ERR_FULL;
 }
@@ -128,7 +133,8 @@ enum err session_response_accept(struct session *s, struct session_env *env, mon
 
 	if (!s->initiator.waiting || wg_receiver_index(msg) != index)
 		return ERR_NOT_FOUND;
-	if (env->keypairs->n_free == 0 && s->previous == NULL && (s->next == NULL || s->current == NULL))
+	if (env->keypairs->n_free == 0 && s->previous == NULL &&
+		(s->next == NULL || s->current == NULL))
 		return ERR_FULL;
 	memcpy(&resp, msg, sizeof(resp));
 	TRY(noise_response_accept(&s->initiator, s->identity, &s->remote, &resp, &keys));
@@ -145,7 +151,8 @@ enum err session_response_accept(struct session *s, struct session_env *env, mon
 	return OK;
 }
 
-enum err session_cookie_accept(struct session *s, mono_t now, const uint8_t msg[static WG_COOKIE_SIZE])
+enum err session_cookie_accept(
+	struct session *s, mono_t now, const uint8_t msg[static WG_COOKIE_SIZE])
 {
 	struct wg_cookie reply;
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "session_internal.h"
 
-/* --- sealing ----------------------------------------------------------------------------------------- */
-static bool can_seal(const struct session *s, const struct session_conf *conf, mono_t now, uint64_t n)
+/* --- sealing --------------------------------------------------------------------------------- */
+static bool can_seal(
+	const struct session *s, const struct session_conf *conf, mono_t now, uint64_t n)
 {
 	const struct keypair *k = s->current;
 
-	return k != NULL && keypair_usable(k, conf, now) && k->send_counter < conf->reject_after_messages &&
-		n <= conf->reject_after_messages - k->send_counter;
+	return k != NULL && keypair_usable(k, conf, now) &&
+	       k->send_counter < conf->reject_after_messages &&
+	       n <= conf->reject_after_messages - k->send_counter;
 }
 
 bool session_can_seal(const struct session *s, const struct session_conf *conf, mono_t now)
@@ -35,10 +37,11 @@ enum err session_seal_begin(struct session *s, struct session_env *env, mono_t n
 static bool wants_rekey(const struct keypair *k, const struct session_conf *conf, mono_t now)
 {
 	return k->send_counter >= conf->rekey_after_messages ||
-		(k->initiator && session_elapsed(k->born, conf->rekey_after, now));
+	       (k->initiator && session_elapsed(k->born, conf->rekey_after, now));
 }
 
-void session_seal_end(struct session *s, struct session_env *env, mono_t now, const struct session_tally *t)
+void session_seal_end(
+	struct session *s, struct session_env *env, mono_t now, const struct session_tally *t)
 {
 	const struct session_conf *c = env->conf;
 	unsigned int fx = 0;
@@ -63,7 +66,8 @@ enum err session_seal_batch(struct session *s, struct session_env *env, struct a
 	TRY(session_seal_begin(s, env, now, n, &seal));
 	for (uint32_t i = 0; i < n; i++) {
 		ops[i].counter = seal.counter + i;
-		wg_transport_head_put(ops[i].buf - WG_TRANSPORT_HEAD, seal.receiver, ops[i].counter);
+		wg_transport_head_put(
+			ops[i].buf - WG_TRANSPORT_HEAD, seal.receiver, ops[i].counter);
 		t.n_data += ops[i].len > 0;
 		t.payload_bytes += ops[i].len;
 	}
@@ -72,9 +76,9 @@ enum err session_seal_batch(struct session *s, struct session_env *env, struct a
 	return OK;
 }
 
-/* --- opening ----------------------------------------------------------------------------------------- */
-enum err session_open_begin(struct session *s, struct session_env *env, mono_t now, uint32_t local_index,
-	struct session_open *ret)
+/* --- opening --------------------------------------------------------------------------------- */
+enum err session_open_begin(struct session *s, struct session_env *env, mono_t now,
+	uint32_t local_index, struct session_open *ret)
 {
 	struct keypair *const all[SESSION_KEYPAIRS] = {s->current, s->next, s->previous};
 
@@ -95,11 +99,11 @@ static bool wants_late_rekey(const struct session *s, const struct session_conf 
 	dur_t late = {c->reject_after.ns - c->keepalive_timeout.ns - c->rekey_timeout.ns};
 
 	return !s->late_rekey_sent && s->current != NULL && s->current->initiator &&
-		session_elapsed(s->current->born, late, now);
+	       session_elapsed(s->current->born, late, now);
 }
 
-void session_open_end(struct session *s, struct session_env *env, mono_t now, const struct session_open *o,
-	const struct session_tally *t)
+void session_open_end(struct session *s, struct session_env *env, mono_t now,
+	const struct session_open *o, const struct session_tally *t)
 {
 	unsigned int fx = 0;
 
@@ -130,7 +134,8 @@ static void open_some(const struct keypair *k, struct session *s, const struct s
 
 	for (uint32_t i = 0; i < n; i++) {
 		ops[i].ok = false;
-		if (ops[i].counter >= c->reject_after_messages || !replay_fresh(&k->replay, ops[i].counter)) {
+		if (ops[i].counter >= c->reject_after_messages ||
+			!replay_fresh(&k->replay, ops[i].counter)) {
 			s->stats.dropped_replay++;
 			continue;
 		}

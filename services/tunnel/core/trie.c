@@ -23,7 +23,7 @@ enum err trie_grow(struct trie *t, struct trie_node *nodes, size_t n)
 	return OK;
 }
 
-/* --- bits ------------------------------------------------------------------------------------------ */
+/* --- bits ------------------------------------------------------------------------------------ */
 static inline unsigned int bit_at(const uint8_t *bits, unsigned int i)
 {
 	return bits[i / 8] >> (7 - i % 8) & 1;
@@ -55,8 +55,9 @@ static unsigned int common(const uint8_t *a, const uint8_t *b, unsigned int max)
 	return max;
 }
 
-/* --- nodes ----------------------------------------------------------------------------------------- */
-static uint32_t node_take(struct trie *t, const uint8_t bits[static 16], unsigned int cidr, uint8_t family)
+/* --- nodes ----------------------------------------------------------------------------------- */
+static uint32_t node_take(
+	struct trie *t, const uint8_t bits[static 16], unsigned int cidr, uint8_t family)
 {
 	uint32_t i = t->free;
 
@@ -145,11 +146,11 @@ static void hang_below(struct trie *t, uint32_t p, uint32_t i)
 	hang(t, &n->child[bit_at(t->nodes[i].bits, n->cidr)], p, i);
 }
 
-/* --- insert ---------------------------------------------------------------------------------------- */
+/* --- insert ---------------------------------------------------------------------------------- */
 static bool prefix_ok(const struct net_prefix *p)
 {
 	return (p->addr.family == NET_IP4 && p->bits <= 32) ||
-		(p->addr.family == NET_IP6 && p->bits <= 128);
+	       (p->addr.family == NET_IP6 && p->bits <= 128);
 }
 
 static bool node_covers(const struct trie_node *n, const uint8_t *bits, unsigned int cidr)
@@ -209,13 +210,14 @@ enum err trie_insert(struct trie *t, const struct net_prefix *p, struct trie_own
 	return OK;
 }
 
-/* --- remove ---------------------------------------------------------------------------------------- */
+/* --- remove ---------------------------------------------------------------------------------- */
 /* Takes nodes out that own nothing and do not fork; at most i and its parent. */
 static void prune(struct trie *t, uint32_t i)
 {
 	while (i != NONE) {
 		struct trie_node *n = &t->nodes[i];
-		uint32_t parent = n->parent, child = n->child[0] != NONE ? n->child[0] : n->child[1];
+		uint32_t parent = n->parent,
+			 child = n->child[0] != NONE ? n->child[0] : n->child[1];
 
 		if (n->owner != NULL || (n->child[0] != NONE && n->child[1] != NONE))
 			return;
@@ -253,8 +255,9 @@ void trie_remove_owner(struct trie *t, struct trie_owner *owner)
 	}
 }
 
-/* --- find ------------------------------------------------------------------------------------------ */
-static struct trie_owner *find(const struct trie *t, uint32_t i, const uint8_t *ip, unsigned int bits)
+/* --- find ------------------------------------------------------------------------------------ */
+static struct trie_owner *find(
+	const struct trie *t, uint32_t i, const uint8_t *ip, unsigned int bits)
 {
 	struct trie_owner *best = NULL;
 

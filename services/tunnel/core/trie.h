@@ -43,14 +43,17 @@ struct trie {
 
 /* Borrows nodes (n >= 1, uninitialised) until trie_grow replaces them or the trie is gone. */
 void trie_init(struct trie *t, struct trie_node *nodes, size_t n);
-/* Copies into a larger pool; afterwards the old one is the caller's again. ERR_INVALID if smaller. */
+/* Copies into a larger pool; afterwards the old one is the caller's again. ERR_INVALID if smaller.
+ */
 NODISCARD enum err trie_grow(struct trie *t, struct trie_node *nodes, size_t n);
 
 /* ERR_FULL: the pool is used up (grow and try again; nothing changed). ERR_INVALID: no such prefix
  * (family, length). Host bits are ignored. */
-NODISCARD enum err trie_insert(struct trie *t, const struct net_prefix *p, struct trie_owner *owner);
+NODISCARD enum err trie_insert(
+	struct trie *t, const struct net_prefix *p, struct trie_owner *owner);
 /* ERR_NOT_FOUND if that owner does not have exactly this prefix. */
-NODISCARD enum err trie_remove(struct trie *t, const struct net_prefix *p, struct trie_owner *owner);
+NODISCARD enum err trie_remove(
+	struct trie *t, const struct net_prefix *p, struct trie_owner *owner);
 void trie_remove_owner(struct trie *t, struct trie_owner *owner);
 
 /* The owner of the longest prefix around ip, NULL if none. Borrows from the caller's own. */
