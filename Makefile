@@ -64,12 +64,12 @@ PB_OBJS := $(patsubst $(GEN)/%.c,$(B)/gen/%.o,$(PBC))
 
 $(B)/gen/%.o: $(GEN)/%.c | $(PBH)
 	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) $(filter-out -Wcast-qual -Wundef,$(ALLCFLAGS)) -MMD -c $< -o $@
+	@$(CC) $(CPPFLAGS) $(filter-out -Wcast-qual -Wundef,$(ALLCFLAGS)) -MMD -MP -c $< -o $@
 
 $(B)/%.o: %.c | $(PBH)
 	@mkdir -p $(@D)
 	@echo "  cc  $<"
-	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) $(CFLAGS-$(<D)) $(CFLAGS-$<) -MMD -c $< -o $@
+	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) $(CFLAGS-$(<D)) $(CFLAGS-$<) -MMD -MP -c $< -o $@
 
 $(B)/libpure.a: $(PURE_OBJS)
 $(B)/libsys.a: $(SYS_OBJS)

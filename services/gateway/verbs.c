@@ -70,24 +70,24 @@ static size_t clients_n(const struct gateway *g)
 static enum err verb_status(void *state, int argc, char *const *argv, struct ctl_out *o)
 {
 	struct gateway *g = state;
-	const struct view *v = &g->node.view;
+	const struct report *r = &g->node.report;
 
 	(void)argc;
 	(void)argv;
 	ctl_row(o, "status");
 	ctl_text(o, "version", MVPN_VERSION);
-	ctl_number(o, "up_s", seconds_since(g, v->started));
+	ctl_number(o, "up_s", seconds_since(g, r->started));
 	ctl_number(o, "port", (int64_t)g->conf->port);
 	ctl_text(o, "page", g->page_there ? g->page : "");
 	ctl_number(o, "clients", (int64_t)clients_n(g));
 	ctl_text(o, "wanted", g->node.settings.on ? "on" : "off");
-	ctl_text(o, "phase", view_phase_name(v->shown.phase));
-	ctl_text(o, "reason", v->shown.reason);
+	ctl_text(o, "phase", report_phase_name(r->shown.phase));
+	ctl_text(o, "reason", r->shown.reason);
 	ctl_flag(o, "share", g->node.settings.share);
 	ctl_flag(o, "share_exit", g->node.settings.share && g->node.settings.share_exit);
 	ctl_flag(o, "pay", g->node.settings.pay);
 	for (int p = 0; p < PEERS; p++)
-		ctl_text(o, peer_names[p], health_name(v->services[p].health));
+		ctl_text(o, peer_names[p], health_name(r->services[p].health));
 	if (g->node.notice[0] != '\0')
 		ctl_text(o, "notice", g->node.notice);
 	return OK;
@@ -117,7 +117,7 @@ static enum err verb_show_services(void *state, int argc, char *const *argv, str
 	(void)argc;
 	(void)argv;
 	for (int p = 0; p < PEERS; p++) {
-		const struct view_health *h = &g->node.view.services[p];
+		const struct report_health *h = &g->node.report.services[p];
 
 		ctl_row(o, "services");
 		ctl_text(o, "service", peer_names[p]);
@@ -189,8 +189,8 @@ static enum err verb_show_counters(void *state, int argc, char *const *argv, str
 
 static void put_hop(struct gateway *g, struct ctl_out *o, size_t position)
 {
-	const mvpn_HopInfo *h = &g->node.view.session.hops[position];
-	const mvpn_HopPayment *p = view_payment(&g->node.view, h->session);
+	const mvpn_HopInfo *h = &g->node.report.session.hops[position];
+	const mvpn_HopPayment *p = report_payment(&g->node.report, h->session);
 
 	ctl_row(o, "hops");
 	ctl_number(o, "position", (int64_t)position + 1);
@@ -212,8 +212,8 @@ static void put_hop(struct gateway *g, struct ctl_out *o, size_t position)
 static enum err verb_session(void *state, int argc, char *const *argv, struct ctl_out *o)
 {
 	struct gateway *g = state;
-	const struct view *v = &g->node.view;
-	const mvpn_SessionState *s = &v->session;
+	const struct report *r = &g->node.report;
+	const mvpn_SessionState *s = &r->session;
 	char reasons[200] = "";
 	size_t len = 0;
 
@@ -223,10 +223,10 @@ static enum err verb_session(void *state, int argc, char *const *argv, struct ct
 		len += (size_t)snprintf(reasons + len, sizeof(reasons) - len, "%s%s", i > 0 ? "; " : "",
 			s->reasons[i]);
 	ctl_row(o, "session");
-	ctl_text(o, "phase", view_phase_name(v->shown.phase));
-	ctl_text(o, "reason", v->shown.reason);
+	ctl_text(o, "phase", report_phase_name(r->shown.phase));
+	ctl_text(o, "reason", r->shown.reason);
 	ctl_text(o, "wanted", g->node.settings.on ? "on" : "off");
-	ctl_number(o, "since_s", seconds_since(g, v->shown.since));
+	ctl_number(o, "since_s", seconds_since(g, r->shown.since));
 	ctl_number(o, "connect_ms", s->connect_ms);
 	ctl_number(o, "wanted_hops", (int64_t)g->node.settings.n_hops);
 	ctl_text(o, "exit_countries", g->node.settings.exit_countries);
@@ -325,15 +325,15 @@ static enum err verb_exits(void *state, int argc, char *const *argv, struct ctl_
 
 static void put_share(struct gateway *g, struct ctl_out *o)
 {
-	const struct view *v = &g->node.view;
+	const struct report *r = &g->node.report;
 
 	ctl_row(o, "share");
 	ctl_flag(o, "share", g->node.settings.share);
 	ctl_flag(o, "exit", g->node.settings.share && g->node.settings.share_exit);
-	ctl_flag(o, "published", v->directory_known && v->directory.published);
-	ctl_number(o, "sessions", v->tunnel_known ? v->tunnel.n_sessions : 0);
-	ctl_number(o, "shared_bytes", v->tunnel_known ? (int64_t)v->tunnel.shared_bytes : 0);
-	ctl_text(o, "trouble", v->directory.trouble[0] != '\0' ? v->directory.trouble : v->tunnel.trouble);
+	ctl_flag(o, "published", r->directory_known && r->directory.published);
+	ctl_number(o, "sessions", r->tunnel_known ? r->tunnel.n_sessions : 0);
+	ctl_number(o, "shared_bytes", r->tunnel_known ? (int64_t)r->tunnel.shared_bytes : 0);
+	ctl_text(o, "trouble", r->directory.trouble[0] != '\0' ? r->directory.trouble : r->tunnel.trouble);
 }
 
 static enum err verb_share(void *state, int argc, char *const *argv, struct ctl_out *o)
@@ -357,13 +357,13 @@ static enum err verb_share(void *state, int argc, char *const *argv, struct ctl_
 
 static void put_wallet(struct gateway *g, struct ctl_out *o)
 {
-	const struct view *v = &g->node.view;
-	const mvpn_WalletState *w = &v->wallet;
+	const struct report *r = &g->node.report;
+	const mvpn_WalletState *w = &r->wallet;
 
 	ctl_row(o, "wallet");
 	ctl_flag(o, "pay", g->node.settings.pay);
 	ctl_flag(o, "earn", g->node.settings.earn);
-	ctl_flag(o, "known", v->wallet_known);
+	ctl_flag(o, "known", r->wallet_known);
 	ctl_text(o, "backend", w->backend);
 	ctl_text(o, "spent_gwei", w->spent);
 	ctl_text(o, "spent_today_gwei", w->spent_today);
@@ -442,11 +442,11 @@ static void find_services(struct gateway *g, struct ctl_out *o)
 {
 	for (int p = 0; p < PEERS; p++) {
 		char check[40], state[100], mend[100];
-		ui_Health h = g->node.view.services[p].health;
+		ui_Health h = g->node.report.services[p].health;
 
 		snprintf(check, sizeof(check), "link to %s", peer_names[p]);
 		snprintf(state, sizeof(state), "%s for %lld s", health_name(h),
-			(long long)seconds_since(g, g->node.view.services[p].since));
+			(long long)seconds_since(g, g->node.report.services[p].since));
 		snprintf(mend, sizeof(mend), "is mvpn-%s running? its log says why not", peer_names[p]);
 		finding(o, check, h == ui_Health_HEALTH_UP ? "ok" : "MISSING", state,
 			h == ui_Health_HEALTH_UP ? "" : mend);
@@ -459,18 +459,18 @@ static void find_services(struct gateway *g, struct ctl_out *o)
 
 static void find_troubles(struct gateway *g, struct ctl_out *o)
 {
-	const struct view *v = &g->node.view;
+	const struct report *r = &g->node.report;
 
-	if (v->directory_known)
-		finding(o, "relays known", v->directory.n_relays > 0 ? "ok" : "MISSING",
-			v->directory.n_relays > 0 ? "some" : "none",
-			v->directory.n_relays > 0 ? "" : "[discovery] bootstrap in node.ini names nodes to begin with");
-	if (v->tunnel_known && v->tunnel.trouble[0] != '\0')
-		finding(o, "tunnel", "MISSING", v->tunnel.trouble, "");
-	if (v->directory_known && v->directory.trouble[0] != '\0')
-		finding(o, "discovery", "hint", v->directory.trouble, "");
-	if (v->wallet_known && v->wallet.trouble[0] != '\0')
-		finding(o, "payments", "MISSING", v->wallet.trouble, "");
+	if (r->directory_known)
+		finding(o, "relays known", r->directory.n_relays > 0 ? "ok" : "MISSING",
+			r->directory.n_relays > 0 ? "some" : "none",
+			r->directory.n_relays > 0 ? "" : "[discovery] bootstrap in node.ini names nodes to begin with");
+	if (r->tunnel_known && r->tunnel.trouble[0] != '\0')
+		finding(o, "tunnel", "MISSING", r->tunnel.trouble, "");
+	if (r->directory_known && r->directory.trouble[0] != '\0')
+		finding(o, "discovery", "hint", r->directory.trouble, "");
+	if (r->wallet_known && r->wallet.trouble[0] != '\0')
+		finding(o, "payments", "MISSING", r->wallet.trouble, "");
 	if (g->node.notice[0] != '\0')
 		finding(o, "settings file", "hint", g->node.notice, "look at settings.bad beside it");
 }

@@ -8,7 +8,7 @@ void node_init(struct node *n, const struct settings *s, mono_t now)
 {
 	n->settings = *s;
 	sections_init(&n->sections);
-	view_init(&n->view, now);
+	report_init(&n->report, now);
 	exits_init(&n->exits);
 	n->generation = 1;
 	n->second_at = mono_add(now, NODE_SECOND);
@@ -24,10 +24,10 @@ void node_apply(struct node *n, const struct settings *s, bool switched, mono_t 
 	if (switched)
 		changed |= 1u << SECTION_SESSION;
 	/* An order that changes nothing about a session that does well is not worth a flicker. */
-	if (switched ? session || !s->on || !view_on(&n->view) : session && s->on)
-		view_on_order(&n->view, s->on, now);
+	if (switched ? session || !s->on || !report_on(&n->report) : session && s->on)
+		report_on_order(&n->report, s->on, now);
 	sections_on_change(&n->sections, changed, now);
-	if (view_update(&n->view, now))
+	if (report_update(&n->report, now))
 		n->generation++;
 }
 
@@ -39,9 +39,9 @@ static void health_update(struct node *n, enum peer p, mono_t now)
 		: n->sections.silent[p]	     ? ui_Health_HEALTH_SILENT
 					     : ui_Health_HEALTH_UP;
 
-	if (n->view.services[p].health == h)
+	if (n->report.services[p].health == h)
 		return;
-	view_on_health(&n->view, p, h, now);
+	report_on_health(&n->report, p, h, now);
 	n->generation++;
 }
 
@@ -57,7 +57,7 @@ void node_on_link_state(struct node *n, enum peer p, bool up, mono_t now)
 
 void node_on_restart(struct node *n, enum peer p)
 {
-	view_forget(&n->view, p);
+	report_forget(&n->report, p);
 	if (p == PEER_ROUTER)
 		exits_on_router_lost(&n->exits);
 	n->generation++;
@@ -82,30 +82,30 @@ static void word_from(struct node *n, enum peer p, mono_t now)
 
 void node_on_session(struct node *n, const mvpn_SessionState *s, mono_t now)
 {
-	if (!n->view.session_known || n->view.session.n_exits != s->n_exits)
+	if (!n->report.session_known || n->report.session.n_exits != s->n_exits)
 		exits_want(&n->exits, now);
-	view_on_session(&n->view, s, now);
+	report_on_session(&n->report, s, now);
 	word_from(n, PEER_ROUTER, now);
-	view_update(&n->view, now);
+	report_update(&n->report, now);
 }
 
 void node_on_wallet(struct node *n, const mvpn_WalletState *w, mono_t now)
 {
-	view_on_wallet(&n->view, w);
+	report_on_wallet(&n->report, w);
 	word_from(n, PEER_LEDGER, now);
 }
 
 void node_on_directory(struct node *n, const mvpn_DirectoryState *d, mono_t now)
 {
-	if (!n->view.directory_known || n->view.directory.n_exits != d->n_exits)
+	if (!n->report.directory_known || n->report.directory.n_exits != d->n_exits)
 		exits_want(&n->exits, now);
-	view_on_directory(&n->view, d);
+	report_on_directory(&n->report, d);
 	word_from(n, PEER_DISCOVERY, now);
 }
 
 void node_on_tunnel(struct node *n, const mvpn_TunnelState *t, mono_t now)
 {
-	view_on_tunnel(&n->view, t);
+	report_on_tunnel(&n->report, t);
 	word_from(n, PEER_TUNNEL, now);
 }
 
@@ -116,11 +116,11 @@ void node_on_done(struct node *n, uint64_t id, bool ok, const char *why, mono_t 
 	if (!sections_on_done(&n->sections, id, ok, why, now, &what))
 		return;
 	if (what == SECTION_SESSION)
-		view_on_order_done(&n->view, ok, n->sections.at[what].refused, now);
+		report_on_order_done(&n->report, ok, n->sections.at[what].refused, now);
 	/* An answer that says what is known already is not news: it comes every few seconds. */
 	sections_on_word(&n->sections, section_peer(what));
 	health_update(n, section_peer(what), now);
-	if (!ok || view_update(&n->view, now))
+	if (!ok || report_update(&n->report, now))
 		n->generation++;
 }
 
@@ -133,12 +133,12 @@ void node_on_exits(struct node *n, uint64_t re, const mvpn_ExitList *piece, mono
 
 static void second_pass(struct node *n, mono_t now)
 {
-	const struct view *v = &n->view;
-	bool unknown = v->shown.phase == ui_Phase_PHASE_UNKNOWN;
-	bool flows = v->shown.phase == ui_Phase_PHASE_ON;
+	const struct report *r = &n->report;
+	bool unknown = r->shown.phase == ui_Phase_PHASE_UNKNOWN;
+	bool flows = r->shown.phase == ui_Phase_PHASE_ON;
 
-	history_add(&n->history, unknown ? HISTORY_UNKNOWN : flows ? (int64_t)v->session.rx_Bps : 0,
-		unknown ? HISTORY_UNKNOWN : flows ? (int64_t)v->session.tx_Bps : 0);
+	history_add(&n->history, unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.rx_Bps : 0,
+		unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.tx_Bps : 0);
 	n->second_at = mono_add(n->second_at, NODE_SECOND);
 	/* Asleep for long (suspend): do not make up for seconds that nobody saw. */
 	if (mono_reached(mono_add(n->second_at, NODE_SECOND), now))
@@ -155,7 +155,7 @@ void node_tick(struct node *n, mono_t now, const struct node_sink *sink)
 	if (exits_due(&n->exits, now))
 		exits_on_sent(&n->exits,
 			n->sections.linked[PEER_ROUTER] ? sink->ask_exits(sink->ctx) : 0, now);
-	if (view_update(&n->view, now))
+	if (report_update(&n->report, now))
 		n->generation++;
 	if (mono_reached(n->second_at, now))
 		second_pass(n, now);
@@ -165,7 +165,7 @@ mono_t node_deadline(const struct node *n)
 {
 	mono_t at = mono_min(n->second_at, sections_deadline(&n->sections));
 
-	return mono_min(at, mono_min(exits_deadline(&n->exits), view_deadline(&n->view)));
+	return mono_min(at, mono_min(exits_deadline(&n->exits), report_deadline(&n->report)));
 }
 
 /* ---- state ---- */
@@ -209,8 +209,8 @@ static void service_state(const struct node *n, enum peer p, mono_t now, ui_Serv
 	};
 
 	ret->name = names[p];
-	ret->health = n->view.services[p].health;
-	ret->since_s = seconds(n->view.services[p].since, now);
+	ret->health = n->report.services[p].health;
+	ret->since_s = seconds(n->report.services[p].since, now);
 	for (int i = 0; i < SECTIONS; i++)
 		if (section_peer((enum section)i) == p && n->sections.at[i].refused[0] != '\0')
 			snprintf(ret->refused, sizeof(ret->refused), "%s", n->sections.at[i].refused);
@@ -218,23 +218,23 @@ static void service_state(const struct node *n, enum peer p, mono_t now, ui_Serv
 
 void node_state(const struct node *n, mono_t now, ui_State *ret)
 {
-	const struct view *v = &n->view;
+	const struct report *r = &n->report;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->phase = v->shown.phase;
-	ret->cause = v->shown.cause;
-	snprintf(ret->reason, sizeof(ret->reason), "%s", v->shown.reason);
-	ret->since_s = seconds(v->shown.since, now);
+	ret->phase = r->shown.phase;
+	ret->cause = r->shown.cause;
+	snprintf(ret->reason, sizeof(ret->reason), "%s", r->shown.reason);
+	ret->since_s = seconds(r->shown.since, now);
 	ret->has_settings = true;
 	settings_state(&n->settings, &ret->settings);
-	ret->has_session = v->session_known;
-	ret->session = v->session;
-	ret->has_wallet = v->wallet_known;
-	ret->wallet = v->wallet;
-	ret->has_directory = v->directory_known;
-	ret->directory = v->directory;
-	ret->has_tunnel = v->tunnel_known;
-	ret->tunnel = v->tunnel;
+	ret->has_session = r->session_known;
+	ret->session = r->session;
+	ret->has_wallet = r->wallet_known;
+	ret->wallet = r->wallet;
+	ret->has_directory = r->directory_known;
+	ret->directory = r->directory;
+	ret->has_tunnel = r->tunnel_known;
+	ret->tunnel = r->tunnel;
 	ret->services_count = PEERS;
 	for (int p = 0; p < PEERS; p++)
 		service_state(n, (enum peer)p, now, &ret->services[p]);

@@ -11,7 +11,7 @@
 #include "history.h"
 #include "sections.h"
 #include "settings.h"
-#include "view.h"
+#include "report.h"
 
 #define NODE_NOTICE_MAX 200
 #define NODE_SECOND DUR_S(1)
@@ -19,7 +19,7 @@
 struct node {
 	struct settings settings;
 	struct sections sections;
-	struct view view;
+	struct report report;
 	struct history history;
 	struct exits exits;
 	char notice[NODE_NOTICE_MAX]; /* about the settings file; "": nothing to say */

@@ -8,8 +8,8 @@
  *  - the user just gave an order and nothing came back yet: "connecting", or the phase that was;
  *  - the tunnel is away: an "on" becomes "reconnecting".
  * Pure; text from services is cleaned on its way in (text.h). */
-#ifndef GATEWAY_VIEW_H
-#define GATEWAY_VIEW_H
+#ifndef GATEWAY_REPORT_H
+#define GATEWAY_REPORT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,30 +21,30 @@
 
 /* While a route lives the router speaks once a second; this much without a word and its "on" is no
  * longer believed. Machines stall for a second or two. */
-#define VIEW_STALE DUR_S(5)
+#define REPORT_STALE DUR_S(5)
 /* The router answers an order at once and says what came of it in the same breath or a little
  * later; then its word counts even if it is the same as before. */
-#define VIEW_SETTLE DUR_MS(300)
+#define REPORT_SETTLE DUR_MS(300)
 /* Right after our own start the links come up one by one. */
-#define VIEW_WARM_UP DUR_S(2)
-#define VIEW_REASON_MAX 160
+#define REPORT_WARM_UP DUR_S(2)
+#define REPORT_REASON_MAX 160
 
-struct view_health {
+struct report_health {
 	ui_Health health;
 	mono_t since;
 	bool seen; /* up at least once */
 };
 
-struct view_shown {
+struct report_shown {
 	ui_Phase phase;
 	ui_Cause cause;
-	char reason[VIEW_REASON_MAX];
+	char reason[REPORT_REASON_MAX];
 	mono_t since;
 };
 
-struct view {
+struct report {
 	mono_t started;
-	struct view_health services[PEERS];
+	struct report_health services[PEERS];
 	bool session_known, wallet_known, directory_known, tunnel_known;
 	mono_t session_at; /* when session came */
 	mvpn_SessionState session;
@@ -55,35 +55,35 @@ struct view {
 	bool ordered_on;     /* it says on */
 	bool order_taken;    /* the router took it at order_at */
 	mono_t order_at;
-	char order_refused[VIEW_REASON_MAX]; /* "": not refused */
-	struct view_shown shown; /* as of the last view_update */
+	char order_refused[REPORT_REASON_MAX]; /* "": not refused */
+	struct report_shown shown; /* as of the last report_update */
 };
 
-void view_init(struct view *v, mono_t now);
+void report_init(struct report *r, mono_t now);
 
-void view_on_health(struct view *v, enum peer p, ui_Health health, mono_t now);
+void report_on_health(struct report *r, enum peer p, ui_Health health, mono_t now);
 /* p restarted: what it said is void. */
-void view_forget(struct view *v, enum peer p);
+void report_forget(struct report *r, enum peer p);
 
-void view_on_session(struct view *v, const mvpn_SessionState *s, mono_t now);
-void view_on_wallet(struct view *v, const mvpn_WalletState *w);
-void view_on_directory(struct view *v, const mvpn_DirectoryState *d);
-void view_on_tunnel(struct view *v, const mvpn_TunnelState *t);
+void report_on_session(struct report *r, const mvpn_SessionState *s, mono_t now);
+void report_on_wallet(struct report *r, const mvpn_WalletState *w);
+void report_on_directory(struct report *r, const mvpn_DirectoryState *d);
+void report_on_tunnel(struct report *r, const mvpn_TunnelState *t);
 
 /* The user changed what is wanted of the session, to `on` or not. */
-void view_on_order(struct view *v, bool on, mono_t now);
-void view_on_order_done(struct view *v, bool taken, const char *why, mono_t now);
+void report_on_order(struct report *r, bool on, mono_t now);
+void report_on_order_done(struct report *r, bool taken, const char *why, mono_t now);
 
-/* Works out v->shown. True if it differs from before. */
-bool view_update(struct view *v, mono_t now);
+/* Works out r->shown. True if it differs from before. */
+bool report_update(struct report *r, mono_t now);
 /* When to look again at the latest; besides, look once a second. */
-mono_t view_deadline(const struct view *v);
+mono_t report_deadline(const struct report *r);
 
 /* Is there a route that carries traffic, by a word that is still believed? */
-bool view_on(const struct view *v);
+bool report_on(const struct report *r);
 /* "off", "connecting", ... */
-const char *view_phase_name(ui_Phase p);
-/* What was paid to the hop with this tunnel session; NULL if the ledger names none. Borrows from v. */
-const mvpn_HopPayment *view_payment(const struct view *v, uint64_t session);
+const char *report_phase_name(ui_Phase p);
+/* What was paid to the hop with this tunnel session; NULL if the ledger names none. Borrows from r. */
+const mvpn_HopPayment *report_payment(const struct report *r, uint64_t session);
 
 #endif
