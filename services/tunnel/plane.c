@@ -19,6 +19,7 @@
 #include "worker.h"
 
 #define EVENTS_MAX 16
+#define U(n) ((unsigned long long)(n))
 #define INDICES_FIRST 256u
 #define RATE_SLOTS 4096 /* sources whose handshakes are counted, per worker */
 
@@ -501,8 +502,24 @@ static void stop_it(struct worker *w, void *arg)
 	w->stop = true;
 }
 
+/* What was dropped and why, once it is over. */
+static void counters_say(const struct worker *w)
+{
+	const struct worker_counters *n = &w->n;
+
+	log_debug("worker %u: rx_bad=%llu rx_no_index=%llu rx_not_opened=%llu rx_bad_payload=%llu "
+		  "rx_denied=%llu tun_bad=%llu tun_no_peer=%llu tx_no_keys=%llu tx_no_path=%llu "
+		  "handshakes_full=%llu handshakes_denied=%llu cookies_sent=%llu moved_out=%llu "
+		  "moved_in=%llu moved_lost=%llu",
+		w->id, U(n->rx_bad), U(n->rx_no_index), U(n->rx_not_opened), U(n->rx_bad_payload),
+		U(n->rx_denied), U(n->tun_bad), U(n->tun_no_peer), U(n->tx_no_keys), U(n->tx_no_path),
+		U(n->handshakes_full), U(n->handshakes_denied), U(n->cookies_sent), U(n->moved_out),
+		U(n->moved_in), U(n->moved_lost));
+}
+
 static void worker_free(struct worker *w)
 {
+	counters_say(w);
 	for (int k = 0; k < UDP_KINDS; k++)
 		for (int f = 0; f < UDP_FAMILIES; f++)
 			udp_socket_set(&w->udp[k][f], -1, k, f);
