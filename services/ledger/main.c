@@ -16,6 +16,8 @@
 #include "lib/sys/entropy.h"
 #include "lib/sys/log.h"
 
+_Static_assert(PAYER_SPAN + PAYER_PIPELINE <= PAYEE_RECENT, "a repeated ticket is recognised");
+
 #define KEY(name, kind, field, default_, low, high, words)                                    \
 	{"ledger", name, kind, offsetof(struct ledger_conf, field),                           \
 		sizeof(((struct ledger_conf *)0)->field), default_, low, high, words}

@@ -258,10 +258,18 @@ static enum err run_counters(void *state, int argc, char *const *argv, struct ct
 	return OK;
 }
 
+struct check_out {
+	struct ctl_out *o;
+	struct store_figure first_wrong;
+};
+
 static void show_figure(void *ctx, const struct store_figure *f)
 {
-	struct ctl_out *o = ctx;
+	struct check_out *x = ctx;
+	struct ctl_out *o = x->o;
 
+	if (!f->match && x->first_wrong.what == NULL)
+		x->first_wrong = *f;
 	ctl_row(o, "check");
 	ctl_text(o, "what", f->what);
 	ctl_text(o, "expected", f->expected);
@@ -272,17 +280,19 @@ static void show_figure(void *ctx, const struct store_figure *f)
 static enum err run_check(void *state, int argc, char *const *argv, struct ctl_out *o)
 {
 	struct ledger *l = state;
+	struct check_out x = {.o = o};
 	int n;
 
 	(void)argc;
 	(void)argv;
 	ledger_flush(l);
-	n = store_check(l->store, l->payee, l->payer, show_figure, o);
+	n = store_check(l->store, l->payee, l->payer, show_figure, &x);
 	if (n < 0)
 		return ctl_fail(o, ERR_IO, "the database cannot be read: %s", store_why(l->store));
 	if (n > 0)
 		return ctl_fail(o, ERR_MALFORMED,
-			"%d figures do not match: something else changed the database", n);
+			"%d figures do not match; the first: %s: %s, %s", n, x.first_wrong.what,
+			x.first_wrong.expected, x.first_wrong.found);
 	return OK;
 }
 

@@ -48,6 +48,7 @@ struct disk {
 struct link_conf {
 	dur_t delay, jitter; /* one way */
 	unsigned int loss_pct;
+	unsigned int fail_pct; /* of requests: tunnel gives up at once, though it may have arrived */
 	unsigned int data_loss_permille; /* of the traffic that is paid for */
 };
 
@@ -475,6 +476,8 @@ static void asks_step(struct world *w)
 			if (w->hops[a->hop].open)
 				message_fly(w, a->hop, a->id, false, w->hops[a->hop].session,
 					a->payload, a->len);
+			if (rng_below(&w->rng, 100) < w->link.fail_pct)
+				a->deadline = w->now;
 		}
 	}
 }
@@ -682,7 +685,7 @@ static void settle_and_compare(struct world *w)
 {
 	for (int i = 0; i < HOPS; i++)
 		w->hops[i].rate_Bps = 0;
-	w->link.loss_pct = 0;
+	w->link.loss_pct = w->link.fail_pct = 0;
 	run(w, DUR_S(15));
 	for (int i = 0; i < HOPS; i++) {
 		struct hop *h = &w->hops[i];
@@ -697,6 +700,8 @@ static void settle_and_compare(struct world *w)
 		assert_true(h->credit == r->row.credit_bytes);
 		assert_true(r->up_bytes + r->down_bytes == h->used);
 		assert_true(c->up_bytes + c->down_bytes == h->got);
+		/* An honest payer is never told that it used a number before. */
+		assert_int_equal(w->payer->counters.refused[peer_ledger_Reason_REASON_SEQUENCE], 0);
 		assert_true(c->row.sums.n_tickets >= r->row.sums.n_tickets);
 		assert_true(c->row.sums.expected.wei >= r->row.sums.expected.wei);
 		assert_true(r->row.sums.n_tickets > 0);
@@ -774,14 +779,15 @@ static void fast_and_far_never_stalls(void **state)
 static void lossy_and_reordering(void **state)
 {
 	struct world *w = world_new(mbit(50),
-		(struct link_conf){.delay = DUR_MS(30), .jitter = DUR_MS(40), .loss_pct = 15});
+		(struct link_conf){
+			.delay = DUR_MS(30), .jitter = DUR_MS(40), .loss_pct = 15, .fail_pct = 8});
 
 	(void)state;
 	w->liar = true;
 	run(w, DUR_S(20));
 	for (int i = 0; i < HOPS; i++) {
 		assert_true(w->hops[i].payee->counters.repeated > 0); /* answers were lost */
-		assert_true(w->hops[i].n_moved > 10 * w->hops[i].n_stalled);
+		assert_true(w->hops[i].n_moved > 3 * w->hops[i].n_stalled);
 		/* Draws happened, so commits were replaced under way. */
 		assert_true(w->hops[i].payee->totals.all.n_wins > 3);
 	}
@@ -885,7 +891,8 @@ static void full_disks(void **state)
 /* Killed at any step, in the middle of anything: what was acknowledged is there, nothing counts twice. */
 static void ledgers_are_killed(void **state)
 {
-	struct world *w = world_new(mbit(50), (struct link_conf){.delay = DUR_MS(15), .jitter = DUR_MS(30), .loss_pct = 5});
+	struct world *w = world_new(mbit(50), (struct link_conf){
+		.delay = DUR_MS(15), .jitter = DUR_MS(30), .loss_pct = 5, .fail_pct = 5});
 
 	(void)state;
 	w->liar = true;

@@ -31,7 +31,7 @@
 #define PAYEE_SESSIONS_MAX INDEX_ROWS_MAX
 /* Changes and answers of one transaction; payee_full() says when to commit early. */
 #define PAYEE_BATCH_MAX 512
-#define PAYEE_RECENT 16	    /* digests; a payer keeps at most 8 unanswered, 16 numbers apart */
+#define PAYEE_RECENT 32	    /* digests: what a payer may still repeat, PAYER_SPAN + PAYER_PIPELINE */
 #define GRACE_TICKETS 8	    /* what a payer may have on its way */
 #define GRACE_LIFE DUR_S(10)
 #define COMMIT_LIFE DUR_S(600)

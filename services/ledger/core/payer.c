@@ -168,9 +168,11 @@ static dur_t retry_after(unsigned int n_failures)
 	return ns < RETRY_MAX.ns ? (dur_t){ns} : RETRY_MAX;
 }
 
-static void failed(struct payer_session *s, const struct payer_sink *sink, const char *why)
+static void failed(struct payer_session *s, mono_t now, const struct payer_sink *sink, const char *why)
 {
-	if (++s->n_failures >= FAILURES_MAX)
+	if (s->n_failures++ == 0)
+		s->failing_since = now;
+	if (s->n_failures >= FAILURES_MAX && mono_since(s->failing_since, now).ns >= FAILURES_FOR.ns)
 		trouble(s, sink, false, why);
 }
 
@@ -448,19 +450,21 @@ static bool try_again(reason_t r)
 }
 
 /* The ticket is void, or is sent again later. */
-static void on_ticket_refused(struct payer_session *s, struct payer_ticket *t, mono_t now,
-	const peer_ledger_Refused *r, const struct payer_sink *sink)
+static void on_ticket_refused(struct payer *p, struct payer_session *s, struct payer_ticket *t,
+	mono_t now, const peer_ledger_Refused *r, const struct payer_sink *sink)
 {
 	t->request = 0;
 	if (try_again(r->reason)) {
 		t->due = mono_add(now, retry_after(s->n_failures));
-		failed(s, sink, "it cannot take payment now");
+		failed(s, now, sink, "it cannot take payment now");
 		return;
 	}
 	t->busy = false;
 	s->quantum = QUANTUM_MIN;
-	if (r->reason == REASON(SEQUENCE))
+	if (r->reason == REASON(SEQUENCE)) {
+		session_stage(p, s);
 		s->row.next_seq += SEQ_WINDOW;
+	}
 	/* A commit may turn over while tickets are on the way; that is nobody's fault. */
 	if (r->reason == REASON(COMMIT) && r->commit.size == KECCAK_SIZE && r->commit_id > 0)
 		return;
@@ -478,7 +482,7 @@ static void on_quote_refused(struct payer_session *s, mono_t now, const peer_led
 	}
 	/* Its ledger may hear of the session a little later than ours. */
 	if (try_again(r->reason) || r->reason == REASON(SESSION))
-		failed(s, sink, "it cannot take payment now");
+		failed(s, now, sink, "it cannot take payment now");
 	else
 		strike(s, sink, "it does not quote: ", peer_reason_show(r->reason));
 	if (s->phase != PAYER_BROKEN)
@@ -497,7 +501,7 @@ static void quote_answered(struct payer *p, struct payer_session *s, mono_t now,
 		on_quote_refused(s, now, &m->body.refused, sink);
 	} else {
 		p->counters.timeouts++;
-		failed(s, sink, SILENT);
+		failed(s, now, sink, SILENT);
 		s->quote_due = mono_add(now, retry_after(s->n_failures));
 	}
 }
@@ -515,13 +519,13 @@ static void ticket_answered(struct payer *p, struct payer_session *s, struct pay
 		p->counters.refused[r->reason]++;
 		commit_take(s, r->commit.bytes, r->commit.size, r->commit_id);
 		relay_used_take(s, r->used_bytes);
-		on_ticket_refused(s, t, now, r, sink);
+		on_ticket_refused(p, s, t, now, r, sink);
 		return;
 	}
 	p->counters.timeouts++;
 	t->request = 0;
 	t->due = mono_add(now, retry_after(s->n_failures));
-	failed(s, sink, SILENT);
+	failed(s, now, sink, SILENT);
 }
 
 void payer_on_answered(struct payer *p, mono_t now, uint64_t request, enum err e,
@@ -702,7 +706,7 @@ static void tickets_tick(
 			continue;
 		if (t->request != 0) { /* not even tunnel answered */
 			p->counters.timeouts++;
-			failed(s, sink, SILENT);
+			failed(s, now, sink, SILENT);
 		}
 		p->counters.resent++;
 		ticket_send(s, t, now, sink);
@@ -719,7 +723,7 @@ static void session_tick(struct payer *p, struct payer_session *s, mono_t now, w
 	if (s->quote_due.ns != 0 && mono_reached(s->quote_due, now)) {
 		if (s->quote_request != 0) {
 			p->counters.timeouts++;
-			failed(s, sink, SILENT);
+			failed(s, now, sink, SILENT);
 		}
 		quote_send(p, s, now, sink);
 	}
@@ -793,14 +797,24 @@ mono_t payer_deadline(const struct payer *p)
 
 /* ---- batch ---- */
 
-static void tickets_settle(
-	struct payer *p, struct payer_session *s, mono_t now, bool ok, const struct payer_sink *sink)
+static struct payer_ticket *staged_first(struct payer_session *s)
 {
+	struct payer_ticket *first = NULL;
+
 	for (size_t i = 0; i < PAYER_PIPELINE; i++) {
 		struct payer_ticket *t = &s->tickets[i];
 
-		if (!t->staged)
-			continue;
+		if (t->staged && (first == NULL || t->seq < first->seq))
+			first = t;
+	}
+	return first;
+}
+
+/* In the order of their numbers. */
+static void tickets_settle(
+	struct payer *p, struct payer_session *s, mono_t now, bool ok, const struct payer_sink *sink)
+{
+	for (struct payer_ticket *t; (t = staged_first(s)) != NULL;) {
 		t->staged = false;
 		t->busy = ok;
 		if (!ok)
@@ -810,13 +824,22 @@ static void tickets_settle(
 	}
 }
 
+/* What was not written did not happen; only payer keys are never given out twice. */
+static void totals_undo(struct payer *p)
+{
+	struct payer_totals now = p->totals;
+
+	p->totals = p->totals_before;
+	memcpy(p->totals.rotation_next, now.rotation_next, sizeof(now.rotation_next));
+}
+
 void payer_committed(struct payer *p, mono_t now, bool ok, const struct payer_sink *sink)
 {
 	p->storage_down = !ok;
 	if (!p->totals_staged)
 		return;
 	if (!ok)
-		p->totals = p->totals_before;
+		totals_undo(p);
 	p->totals_staged = false;
 	for (size_t i = 0; i < PAYER_SESSIONS_MAX; i++) {
 		struct payer_session *s = &p->sessions[i];

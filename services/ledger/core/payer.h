@@ -32,7 +32,7 @@
 
 #define PAYER_SESSIONS_MAX 64 /* three hops of the routes in use, in the making and being drained */
 #define PAYER_PIPELINE 8
-#define PAYER_SPAN 16 /* the payee remembers as many digests */
+#define PAYER_SPAN 16 /* numbers between the oldest unanswered ticket and the next */
 #define PAYER_POSITIONS 3
 #define QUANTUM_MIN ((uint64_t)256 << 10)
 #define QUANTUM_MAX ((uint64_t)4 << 20)
@@ -46,7 +46,8 @@
 #define RETRY_FIRST DUR_MS(250) /* doubles with each failure */
 #define RETRY_MAX DUR_S(4)
 #define RESYNC_MIN DUR_S(1) /* between two quotes of a session that is being paid */
-#define FAILURES_MAX 5	    /* unanswered in a row before it is told */
+#define FAILURES_MAX 5	    /* unanswered in a row before it is told ... */
+#define FAILURES_FOR DUR_S(15) /* ... and for as long: a ledger that restarts is no trouble */
 #define STRIKES_MAX 3	    /* wrong answers before we stop paying */
 #define WHY_MAX 160
 
@@ -107,6 +108,7 @@ struct payer_session {
 	uint64_t notice_credit;
 	uint64_t quantum;
 	unsigned int n_failures, n_strikes;
+	mono_t failing_since;	/* first of n_failures */
 	struct payer_ticket tickets[PAYER_PIPELINE];
 	struct payer_row row;
 };
