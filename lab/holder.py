@@ -38,7 +38,7 @@ class Stop(Exception):
 class Holder:
     def __init__(self, lab, report, page_socket, lifeline, lock):
         self.lab = lab  # name, run, bin, hosts {name: Host}, port, seed
-        self.report = report  # callable(event, text)
+        self.report = report  # callable(event, text): does anyone listen?
         self.page_socket = page_socket
         self.lifeline = lifeline
         self.lock = lock
@@ -59,7 +59,8 @@ class Holder:
         try:
             self.set_up()
             self.save()
-            self.report("ready", "")
+            if not self.report("ready", ""):
+                raise Stop("the command that started the lab is gone")
             self.serve(signals)
         except Stop as e:
             log(f"stopping: {e}")
@@ -97,7 +98,7 @@ class Holder:
                 break
             except OSError:
                 if self.emulator.poll() is not None:
-                    raise OSError("the link emulator did not start") from None
+                    raise OSError(f"the link emulator did not start ({self.emulator.returncode})") from None
                 time.sleep(0.002)
         regions = self.lab["regions"]
         for a in regions:

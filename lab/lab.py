@@ -24,31 +24,25 @@ NO_LAB = 3
 # ---- up and down ----
 
 def do_up(a):
-    client, lifeline = start.up(a.name, BIN, a.relays, a.seed, tied=a.foreground)
+    if not a.foreground:
+        client, _ = start.up(a.name, BIN, a.relays, a.seed)
+        announce(a, client)
+        return 0
+    with start.tied(a.name, BIN, a.relays, a.seed) as client:
+        announce(a, client)
+        if sys.stdin is None or sys.stdin.isatty():
+            signal.pause()
+        while os.read(0, 4096):
+            pass
+    return 0
+
+
+def announce(a, client):
     if a.json:
         print(json.dumps(client.state), flush=True)
     else:
         print(f"lab {client.name} is up: {len(client.state['hosts'])} hosts; `lab hosts` lists them, "
               f"`lab{'' if client.name == rundir.DEFAULT else ' --name ' + client.name} down` ends it", flush=True)
-    if a.foreground:
-        stay(client.name, lifeline)
-    return 0
-
-
-def stay(name, lifeline):
-    """Until Ctrl-C, SIGTERM or the end of the standard input (when it is not a terminal)."""
-    for s in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(s, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    try:
-        if sys.stdin is None or sys.stdin.isatty():
-            while True:
-                signal.pause()
-        while os.read(0, 4096):
-            pass
-    except KeyboardInterrupt:
-        pass
-    os.close(lifeline)
-    start.down(name)
 
 
 def do_down(a):
@@ -134,6 +128,11 @@ def do_exec(a):
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
+
+
+def do_capture(a):
+    a.command = ["/usr/bin/python3", "-B", os.path.join(topology.HERE, "capture.py"), os.path.abspath(a.file), a.device]
+    return do_exec(a)
 
 
 # ---- break ----
@@ -253,6 +252,10 @@ def parser():
     v = verb("exec", do_exec, "run a command on a host: exec HOST COMMAND...")
     v.add_argument("host")
     v.add_argument("command", nargs=argparse.REMAINDER)
+    v = verb("capture", do_capture, "write what passes a host's link to a pcap file, until Ctrl-C")
+    v.add_argument("host")
+    v.add_argument("file")
+    v.add_argument("--device", default="eth0")
     v = verb("logs", do_logs, "what the services of a host said")
     v.add_argument("host")
     v.add_argument("service", nargs="?")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Brings a lab up and down: from the user's process to the holder, and back."""
+import contextlib
 import json
 import os
 import shutil
@@ -70,37 +71,72 @@ def up(name, bin_dir, relays=topology.RELAYS, seed=1, tied=False):
     return rundir.Client(name), life_w
 
 
+@contextlib.contextmanager
+def tied(name, bin_dir, relays, seed):
+    """A lab for the length of a `with`; Ctrl-C, SIGTERM and SIGHUP leave it in order."""
+    for s in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, lambda *_: _interrupt())
+    client, lifeline = None, None
+    try:
+        client, lifeline = up(name, bin_dir, relays, seed, tied=True)
+        yield client
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(s, signal.SIG_IGN)  # asked once is enough
+        if lifeline is not None:
+            os.close(lifeline)
+            down(client.name)
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
 def await_ready(tell, lab):
-    error = "it ended while starting"
+    error = None
     with open(tell, encoding="utf-8") as f:
         for line in f:
             event = json.loads(line)
             if event["event"] == "ready":
                 return
             if event["event"] == "error":
-                error = event["text"]
-    raise LabError(f"lab {lab['name']} did not come up: {error}")
+                error = error or event["text"]
+    raise LabError(f"lab {lab['name']} did not come up: {error or 'it ended while starting'}")
+
+
+def last_words(path):
+    """What the holder and its children wrote before the end of a lab that did not come up."""
+    try:
+        with open(f"{path}/holder.log", encoding="utf-8", errors="replace") as f:
+            return "".join(f"\n  {line.rstrip()}" for line in f.readlines()[-12:])
+    except OSError:
+        return ""
 
 
 def between(lab, tell, page, lifeline, lock):
     """Leaves the terminal and the namespaces of the user, then becomes the parent of the holder and ends."""
     def report(event, text):
         try:
-            os.write(tell, (json.dumps({"event": event, "text": text}) + "\n").encode())
-        except OSError:
-            pass
+            words = text + (last_words(lab["run"]) if event == "error" else "")
+            os.write(tell, (json.dumps({"event": event, "text": words}) + "\n").encode())
+        except BrokenPipeError:
+            return False
+        return True
 
     try:
         os.setsid()
         redirect(lab["run"])
         if lab["user_namespace"]:
             kernel.enter_new_user_namespace()
-        kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
+        kernel.unshare(kernel.CLONE_NEWPID)
         pid = os.fork()
-        if pid != 0:
+        if pid != 0:  # still in the machine's own /proc
             with open(f"{lab['run']}/pid", "w", encoding="ascii") as f:
                 f.write(f"{pid} {start_time(pid)}\n")
             os._exit(0)
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
         Holder(lab, report, page, lifeline, lock).run()
     except Exception as e:
         report("error", str(e))

@@ -342,8 +342,7 @@ bool control_client_turn(struct control *k, struct control_client *c)
 	if (n <= 0)
 		return n < 0 && (errno == EAGAIN || errno == EINTR);
 	c->len += (size_t)n;
-	c->line[c->len] = '\0';
-	while ((end = strchr(begin, '\n')) != NULL) {
+	while ((end = memchr(begin, '\n', c->len - (size_t)(begin - c->line))) != NULL) {
 		*end = '\0';
 		if (!line_answer(k, c, begin))
 			return false;
