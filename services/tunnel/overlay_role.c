@@ -246,6 +246,12 @@ static void on_gone(struct worker *w, struct peer *p)
 	overlay_session_gone(w->overlay, w->now, p->handle);
 }
 
+static void on_stranger_gone(struct worker *w, struct peer *p)
+{
+	directory_remove(&w->plane->directory, p->session.remote.static_pk);
+	on_gone(w, p);
+}
+
 static const struct peer_role role_stranger = {.name = "stranger",
 	.roams = true,
 	.initiates = false,
@@ -258,7 +264,7 @@ static const struct peer_role role_stranger = {.name = "stranger",
 	.established = NULL,
 	.gave_up = NULL,
 	.metered = on_metered,
-	.gone = on_gone};
+	.gone = on_stranger_gone};
 
 static const struct peer_role role_hop = {.name = "hop",
 	.roams = false,
@@ -293,6 +299,11 @@ struct peer *overlay_role_stranger(struct worker *w, const uint8_t pk[static WG_
 	}
 	if (peer_new(w, &role_stranger, &w->identity, pk, NULL, &p) != OK)
 		return NULL;
+	/* Its next initiation, by whatever path and worker, finds this session. */
+	if (directory_add(&w->plane->directory, pk, (uint16_t)w->id, p->handle) != OK) {
+		peer_end(w, p);
+		return NULL;
+	}
 	overlay_stranger_new(w->overlay, w->now, p->handle);
 	p->meter = overlay_meter(w->overlay, p->handle);
 	return p;

@@ -463,6 +463,6 @@ void vpn_on_payment(struct router *r, uint64_t session, const uint8_t node_id[st
 			continue;
 		seek_reset(r, now);
 		r->vpn.want_new = true;
-		note_set(r, now, "a relay did not take payment as agreed");
+		note_set(r, now, "a relay did not take payment as agreed: %.100s", why);
 	}
 }
