@@ -123,7 +123,7 @@ static void a_slow_first_attempt_gets_company(void **state)
 	world_free(w);
 }
 
-static void at_most_three_attempts_at_once(void **state)
+static void at_most_three_attempts_at_once_and_six_in_all(void **state)
 {
 	struct world *w = ready_world();
 	unsigned int n = 0;
@@ -131,11 +131,14 @@ static void at_most_three_attempts_at_once(void **state)
 	(void)state;
 	world_want(w, true, 3, NULL);
 	measures_answer(w);
-	for (int i = 0; i < 80; i++) {
+	for (int i = 0; i < 100; i++) {
 		world_pass(w, DUR_MS(100));
 		n += order_next(w, ORDER_BUILD) != NULL;
+		assert_true(i >= 28 || n <= ATTEMPTS_MAX);
 	}
-	assert_int_equal(n, 3);
+	assert_int_equal(n, ATTEMPTS_MAX_ALL);
+	/* Two by two, each pair by another entry. */
+	assert_int_equal(w->r->guards.n, 3);
 	world_free(w);
 }
 
@@ -1058,7 +1061,7 @@ int main(void)
 		cmocka_unit_test(silent_measurements_hold_it_up_600_ms_at_most),
 		cmocka_unit_test(one_hop_needs_no_guard),
 		cmocka_unit_test(a_slow_first_attempt_gets_company),
-		cmocka_unit_test(at_most_three_attempts_at_once),
+		cmocka_unit_test(at_most_three_attempts_at_once_and_six_in_all),
 		cmocka_unit_test(a_failed_attempt_is_replaced_at_once_by_another),
 		cmocka_unit_test(six_failures_say_failed_and_tries_go_on_slower),
 		cmocka_unit_test(a_probe_without_answer_is_a_failure_of_the_exit),

@@ -24,6 +24,20 @@ unsigned int attempts_under_way(const struct router *r, enum path_use use)
 	return n;
 }
 
+unsigned int attempts_hopeful(const struct router *r, enum path_use use, mono_t now)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < PATHS_MAX; i++) {
+		const struct path *p = &r->paths[i];
+
+		n += p->use == use && (p->state == PATH_BUILDING || p->state == PATH_PROBING) &&
+			p->id != r->vpn.live && !p->adopted &&
+			mono_since(p->began, now).ns < ATTEMPT_HOPE.ns;
+	}
+	return n;
+}
+
 static void avoid_path(struct router *r, const struct path *p, struct avoid *a)
 {
 	for (unsigned int k = 0; k < p->n_hops; k++) {
@@ -142,6 +156,15 @@ static enum err choose_with_new(const struct chooser *c, struct pick *ret)
 	return ERR_NOT_FOUND;
 }
 
+static size_t guards_ready(const struct chooser *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->r->guards.n; i++)
+		n += guard_ready(&c->r->guards.all[i], c->now.mono);
+	return n;
+}
+
 static enum err choose(const struct chooser *c, size_t guard_from, struct pick *ret)
 {
 	pick_why_none(c->v, c->exit != PICK_NONE, c->why);
@@ -150,6 +173,9 @@ static enum err choose(const struct chooser *c, size_t guard_from, struct pick *
 			return OK;
 		return choose_with(c, PICK_NONE, false, ret);
 	}
+	/* All that are known are being tried, in vain so far. */
+	if (guard_from >= guards_ready(c) && guard_from > 0 && choose_with_new(c, ret) == OK)
+		return OK;
 	if (choose_with_guards(c, true, true, guard_from, ret) == OK ||
 		choose_with_guards(c, true, false, guard_from, ret) == OK ||
 		choose_with_new(c, ret) == OK)
@@ -188,13 +214,13 @@ static void order(struct router *r, const struct path *p, const struct pick *pic
 	r->sink->build(r->sink->ctx, p, hops);
 }
 
-/* The first two attempts share the guard: a slow middle must not show us to another one. Where only
- * the entry can differ it does at once. */
+/* Two attempts share a guard: a slow middle must not show us to another one. Where only the entry can
+ * differ it does at once. */
 static size_t guard_from(const struct router *r, enum path_use use)
 {
 	unsigned int n = attempts_under_way(r, use);
 
-	return use == PATH_FOR_REPAIR && r->want.n_hops == 2 ? n : n >= 2;
+	return use == PATH_FOR_REPAIR && r->want.n_hops == 2 ? n : n / 2;
 }
 
 enum err attempt_start(struct router *r, enum path_use use, struct when now,

@@ -263,6 +263,12 @@ static bool seek_given_up(struct router *r, struct when now)
 	return true;
 }
 
+static bool seek_has_room(const struct router *r, struct when now)
+{
+	return attempts_hopeful(r, PATH_FOR_USE, now.mono) < ATTEMPTS_MAX &&
+		attempts_under_way(r, PATH_FOR_USE) < ATTEMPTS_MAX_ALL;
+}
+
 static void seek_step(struct router *r, struct when now)
 {
 	struct seek *s = &r->vpn.seek;
@@ -279,13 +285,13 @@ static void seek_step(struct router *r, struct when now)
 		s->impossible = false;
 		return;
 	}
-	if (n < ATTEMPTS_MAX && mono_reached(next, now.mono)) {
+	if (seek_has_room(r, now) && mono_reached(next, now.mono)) {
 		seek_start(r, now);
 		n = attempts_under_way(r, PATH_FOR_USE);
 		next = n == 0 ? s->next_try : mono_add(now.mono, s->patience);
 	}
-	if (n < ATTEMPTS_MAX)
-		wake_at(r, next);
+	if (n < ATTEMPTS_MAX_ALL)
+		wake_at(r, seek_has_room(r, now) ? next : mono_add(now.mono, DUR_MS(500)));
 }
 
 /* ---- while it is on ---- */

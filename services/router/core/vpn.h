@@ -5,7 +5,7 @@
  *
  * Events change what is known; vpn_step() compares it with what is wanted and orders what is missing:
  * - no live route: attempts, each chosen anew, a second beside the first that has not answered within
- *   500 ms + 3 RTT, at most three; the first whose probe brought bytes back through the exit becomes
+ *   500 ms + 3 RTT, at most three of the last three seconds and six in all; the first whose probe brought bytes back through the exit becomes
  *   live. After six failures or 20 s the phase is `failed`; tries go on with back-off.
  * - a live route: a warm spare beside it (other middle and exit), renewed now and then. The spare takes
  *   over at once when the exit dies, and at the next hop of the schedule or the user's wish.
@@ -20,7 +20,8 @@
 
 #include "router.h"
 
-#define ATTEMPTS_MAX 3
+#define ATTEMPTS_MAX 3	     /* that are not overdue */
+#define ATTEMPTS_MAX_ALL 6
 #define REPAIRS_MAX 2		 /* under way at once */
 #define REPAIR_TRIES 3
 #define REPAIR_PATIENCE DUR_S(8) /* then its exit is given up */
