@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The accept rule, its bounds, and how records come and go. [P-30]..[P-36] */
+/* The accept rule, its bounds, and how records come and go. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,7 +127,7 @@ static struct relay *proven(unsigned int k)
 	return r;
 }
 
-/* ---- dates, forms, signatures ---- */
+/* ---- dates, forms, signatures [P-90] ---- */
 
 static void dates_at_their_bounds(void **state)
 {
@@ -312,6 +312,7 @@ static void versions_are_rationed(void **state)
 	assert_int_equal(offer_node(1, &d, pushed), VERDICT_REFUSED);
 }
 
+/* [P-94] */
 static void tombstones(void **state)
 {
 	struct relay *r = proven(1);
@@ -372,6 +373,7 @@ static void records_run_out(void **state)
 	assert_int_equal(w.n_lost, 1);
 }
 
+/* [P-93] */
 static void equivocation_is_proven_and_banned(void **state)
 {
 	struct descriptor d = node(1), twin = node(1);

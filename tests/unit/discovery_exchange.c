@@ -291,7 +291,7 @@ static void who_answers_must_be_who_was_asked(void **state)
 	assert_null(question(gossip_Query_compare_tag));
 }
 
-/* A descriptor that names the key and place of another relay is never proven. */
+/* [P-92] A descriptor that names the key and place of another relay is never proven. */
 static void a_masquerade_is_not_proven(void **state)
 {
 	gossip_Query q = {.which_body = gossip_Query_offer_tag};
@@ -329,6 +329,7 @@ static void news_are_passed_on_once_proven(void **state)
 	assert_int_equal(w.n_learned, 2);
 }
 
+/* [P-91] */
 static void hearsay_is_neither_served_nor_told(void **state)
 {
 	gossip_Query q = offer(1);
@@ -382,6 +383,7 @@ static void pages_walk_all_and_leave_out_what_is_had(void **state)
 	assert_int_equal(n_pages, 6);
 }
 
+/* [P-95] */
 static void a_client_answers_nothing(void **state)
 {
 	const gossip_Query greet = {.which_body = gossip_Query_greet_tag};
@@ -429,7 +431,7 @@ static void a_session_introduces_few(void **state)
 	assert_int_equal(n, ASKER_NEW_BURST);
 }
 
-/* A page outside of the question ends the exchange. */
+/* [P-96] A page outside of the question ends the exchange. */
 static void pages_outside_of_the_question(void **state)
 {
 	static const char *const what[] = {"unmarked bucket", "before the cursor", "a cursor without records"};

@@ -114,6 +114,7 @@ static void waits_for_what_it_lacks(void **state)
 	assert_non_null(strstr(own_lacks(&o), "port"));
 }
 
+/* [P-95] */
 static void a_client_publishes_nothing(void **state)
 {
 	struct own o = complete(0, 0);

@@ -276,7 +276,7 @@ static enum verdict make_room(struct directory *dir, const struct relay_mark *m,
 	return VERDICT_NEW;
 }
 
-/* ---- the accept rule ---- */
+/* ---- the accept rule [P-90] ---- */
 
 /* One descriptor on its way through the rule. */
 struct candidate {
@@ -342,7 +342,7 @@ static enum verdict offer_own(struct directory *dir, const struct candidate *c, 
 	return VERDICT_OWN;
 }
 
-/* Both signed by the node: what we hold was checked when it came. */
+/* Both signed by the node: what we hold was checked when it came. [P-93] */
 static enum verdict offer_conflict(struct directory *dir, struct candidate *c, struct moment now)
 {
 	bool was_proven = c->r->state != RELAY_HEARD;
@@ -359,6 +359,7 @@ static enum verdict offer_conflict(struct directory *dir, struct candidate *c, s
 	return VERDICT_CONFLICT;
 }
 
+/* [P-94] */
 static enum verdict offer_tombstone(struct directory *dir, struct candidate *c, struct moment now)
 {
 	struct relay *r = c->r;

@@ -21,7 +21,7 @@
  * introducer, and of those per prefix, so that a liar crowds out only what he introduced himself;
  * new versions per node; signature checks per second, apart for what we asked for and what
  * strangers push. Differs from research practice in one point: no proof of work, since each of these
- * bounds costs an attacker addresses, not time. [P-30]..[P-36] */
+ * bounds costs an attacker addresses, not time. docs/protocol.md [P-90]..[P-96] */
 #ifndef DISCOVERY_DIRECTORY_H
 #define DISCOVERY_DIRECTORY_H
 

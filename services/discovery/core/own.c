@@ -87,6 +87,7 @@ const char *own_lacks(const struct own *o)
 	return NULL;
 }
 
+/* [P-95] */
 static bool wanted(const struct own *o)
 {
 	return own_shares(o) && own_lacks(o) == NULL;

@@ -104,6 +104,7 @@ static void standing_note(struct discovery *d, const struct ask *a, const gossip
 	}
 }
 
+/* [P-92] */
 static bool names_itself(const struct contact *to, const gossip_Greeted *g)
 {
 	struct descriptor said;

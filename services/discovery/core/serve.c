@@ -84,7 +84,7 @@ static bool page_has(const gossip_Page *p, const uint8_t version[static RELAYS_V
 	return false;
 }
 
-/* What we reached ourselves, and tombstones: without them, who missed the news keeps the record until
+/* [P-91] What we reached ourselves, and tombstones: without them, who missed the news keeps the record until
  * it runs out. Who never knew that node gets one for nothing, if its bucket differs anyway. */
 static bool served(const struct relay *r)
 {
@@ -227,6 +227,7 @@ void discovery_on_peer_asked(struct discovery *d, struct moment now, uint64_t se
 	gossip_Query q;
 
 	d->counters.bytes_in += len;
+	/* [P-95] */
 	if (!meter_take(&d->serve, now.mono, SERVE_EVERY, SERVE_BURST) ||
 		(own_decided(&d->own) && d->dir.client)) {
 		d->counters.queries_ignored++;

@@ -259,7 +259,7 @@ static bool in_question(const struct sync *s, const uint8_t *id)
 		(!s->has_until || memcmp(id, s->until, NODE_ID_SIZE) <= 0);
 }
 
-/* All records within the question, and a cursor that moves on and is paid for with records. */
+/* [P-96] All records within the question, and a cursor that moves on and is paid for with records. */
 static bool page_honest(const struct sync *s, const gossip_Paged *p)
 {
 	for (pb_size_t i = 0; i < p->records_count; i++) {
