@@ -368,6 +368,43 @@ static void session_end_and_idleness_free_legs(void **state)
 	assert_int_equal(circuit_n_indices(&b->c), 0);
 }
 
+/* [P-19] */
+static void initiation_that_overtook_its_extend_is_held(void **state)
+{
+	struct bench *b = *state;
+	const struct circuit_leg *leg;
+	const uint8_t *m;
+
+	assert_int_equal(forward(b, 1, 4, WG_INITIATION, 100, &leg), ERR_NOT_FOUND);
+	assert_int_equal(forward(b, 1, 4, WG_INITIATION, 101, &leg), ERR_NOT_FOUND); /* the newer */
+	assert_int_equal(forward(b, 2, 4, WG_TRANSPORT, 0, &leg), ERR_NOT_FOUND);
+	assert_null(circuit_take_held(&b->c, b->now, 2, 4));
+	assert_null(circuit_take_held(&b->c, b->now, 1, 5));
+	b->now.ns += CIRCUIT_HOLD.ns;
+	assert_int_equal(extend(b, 1, 4, 9), OK);
+	m = circuit_take_held(&b->c, b->now, 1, 4);
+	assert_non_null(m);
+	assert_int_equal(circuit_forward(&b->c, b->now, 1, 4, m, WG_INITIATION_SIZE, &leg), OK);
+	assert_int_equal(back(b, 9, WG_RESPONSE, 101, &leg), OK);
+	assert_null(circuit_take_held(&b->c, b->now, 1, 4)); /* once */
+	/* too old, or its session is another by now */
+	assert_int_equal(forward(b, 1, 5, WG_INITIATION, 100, &leg), ERR_NOT_FOUND);
+	b->now.ns += CIRCUIT_HOLD.ns + 1;
+	assert_null(circuit_take_held(&b->c, b->now, 1, 5));
+	assert_int_equal(forward(b, 1, 5, WG_INITIATION, 100, &leg), ERR_NOT_FOUND);
+	circuit_session_gone(&b->c, 1);
+	assert_null(circuit_take_held(&b->c, b->now, 1, 5));
+	/* bounded: the oldest gives way */
+	for (uint32_t i = 0; i < CIRCUIT_HELD_MAX + 1; i++) {
+		b->now.ns++;
+		(void)!circuit_forward(&b->c, b->now, 1000 + i, 1, message(WG_INITIATION, i, 0),
+			WG_INITIATION_SIZE, &leg);
+	}
+	assert_null(circuit_take_held(&b->c, b->now, 1000, 1));
+	for (uint32_t i = 1; i < CIRCUIT_HELD_MAX + 1; i++)
+		assert_non_null(circuit_take_held(&b->c, b->now, 1000 + i, 1));
+}
+
 static void closing_what_is_not_open_is_fine(void **state)
 {
 	struct bench *b = *state;
@@ -397,6 +434,7 @@ int main(void)
 		T(full_table_displaces_only_legs_with_dead_keys),
 		T(expired_descriptor_stops_new_handshakes_unless_in_use),
 		T(session_end_and_idleness_free_legs),
+		T(initiation_that_overtook_its_extend_is_held),
 		T(closing_what_is_not_open_is_fine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

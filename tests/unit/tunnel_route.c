@@ -275,15 +275,15 @@ static void specs_that_make_no_route_are_refused(void **state)
 	assert_int_equal(route_init(&b->r, &s, &b->rng), ERR_INVALID);
 }
 
-static void lost_initiation_is_tried_anew_at_doubling_intervals(void **state)
+static void lost_initiation_is_tried_anew(void **state)
 {
 	struct bench *b = *state;
-	static const uint64_t after_ms[] = {500, 1000, 2000, 4000};
+	static const uint64_t after_ms[] = {500, 500, 500, 1000, 2000, 4000};
 
 	assert_int_equal(init(b, &b->r, 1, 2, 1, NULL), OK);
 	route_start(&b->r, b->now, &b->sink);
 	seen(b);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		assert_int_equal(route_deadline(&b->r).ns, b->now.ns + DUR_MS(after_ms[i]).ns);
 		wait_ms(b, after_ms[i]);
 		b->now.ns--;
@@ -293,29 +293,11 @@ static void lost_initiation_is_tried_anew_at_doubling_intervals(void **state)
 		route_tick(&b->r, b->now, &b->sink);
 		assert_string_equal(seen(b), "h0");
 	}
-	wait_ms(b, 2500); /* 10 s in all */
+	wait_ms(b, 1500); /* 10 s in all */
 	route_tick(&b->r, b->now, &b->sink);
 	assert_string_equal(seen(b), "F0z0C0");
 	assert_int_equal(b->err, ERR_TIMEOUT);
 	assert_true(b->r.failed);
-}
-
-/* The initiation met a closed slot, since Extend was lost and came again. */
-static void late_extended_starts_the_handshake_over(void **state)
-{
-	struct bench *b = *state;
-	overlay_Control a = answer_of(overlay_Control_extended_tag);
-
-	assert_int_equal(init(b, &b->r, 1, 2, 1, NULL), OK);
-	route_start(&b->r, b->now, &b->sink);
-	establish(b, &b->r, 0, 50);
-	seen(b);
-	wait_ms(b, 60); /* in time: the answer to the initiation is on its way */
-	route_on_answer(&b->r, b->now, 0, ROUTE_TAG_EXTEND, &a, &b->sink);
-	assert_string_equal(seen(b), "");
-	wait_ms(b, 190);
-	route_on_answer(&b->r, b->now, 0, ROUTE_TAG_EXTEND, &a, &b->sink);
-	assert_string_equal(seen(b), "h1");
 }
 
 static void refusals_fail_the_route_and_blame_the_right_hop(void **state)
@@ -573,6 +555,20 @@ static void closing_speaks_from_the_far_end_then_ends_all(void **state)
 	assert_string_equal(seen(b), "z0C0");
 }
 
+static void closing_a_dead_route_tells_only_who_hears(void **state)
+{
+	struct bench *b = *state;
+	overlay_Control ok = answer_of(overlay_Control_ok_tag);
+
+	build(b, &b->r, 1, 3, 1);
+	run(b, &b->r, 3000, 1, true);
+	assert_int_equal(count(seen(b), "D1"), 1);
+	route_close(&b->r, b->now, DUR_S(0), &b->sink);
+	assert_string_equal(seen(b), "d0");
+	route_on_answer(&b->r, b->now, 0, ROUTE_TAG_DETACH, &ok, &b->sink);
+	assert_string_equal(seen(b), "z2z1z0C0");
+}
+
 /* [P-8] the exit's session moves under the new path; the old route keeps the rest and goes quietly */
 static void exit_moves_to_a_new_path(void **state)
 {
@@ -724,8 +720,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(hops_are_opened_one_after_the_other),
 		T(specs_that_make_no_route_are_refused),
-		T(lost_initiation_is_tried_anew_at_doubling_intervals),
-		T(late_extended_starts_the_handshake_over),
+		T(lost_initiation_is_tried_anew),
+		T(closing_a_dead_route_tells_only_who_hears),
 		T(refusals_fail_the_route_and_blame_the_right_hop),
 		T(exit_that_answers_with_another_policy_is_not_used),
 		T(quiet_route_echoes_each_hop_every_two_seconds),

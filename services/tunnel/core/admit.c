@@ -16,7 +16,7 @@ struct admit_session {
 	uint32_t older, newer;
 	bool stranger;
 	bool paid;
-	bool may_relay, may_exit;
+	bool may_exit;
 	mono_t used_at;
 };
 
@@ -275,14 +275,12 @@ void admit_session_paid(struct admit *a, uint32_t session, bool paid)
 	order_append(a, session);
 }
 
-void admit_session_role(struct admit *a, uint32_t session, bool may_relay, bool may_exit)
+void admit_session_role(struct admit *a, uint32_t session, bool may_exit)
 {
 	struct admit_session *e = stranger(a, session);
 
-	if (e == NULL)
-		return;
-	e->may_relay = may_relay;
-	e->may_exit = may_exit;
+	if (e != NULL)
+		e->may_exit = may_exit;
 }
 
 bool admit_may_send(const struct admit *a, uint32_t session, int kind)
@@ -294,9 +292,8 @@ bool admit_may_send(const struct admit *a, uint32_t session, int kind)
 	switch ((enum frame_kind)kind) {
 	case FRAME_KEEPALIVE:
 	case FRAME_CONTROL:
-		return true;
 	case FRAME_RELAY:
-		return e->may_relay;
+		return true;
 	case FRAME_IP4:
 	case FRAME_IP6:
 		return e->may_exit;

@@ -4,8 +4,8 @@
  * [P-40] Initiations that would cost a Diffie-Hellman are admitted by token buckets per source prefix, all of which
  * must have one: IPv4 /32 and /24, IPv6 /64 and /48. Default 4/s burst 16 narrow, 32/s burst 128
  * wide. Under load the cookie check comes first, so that a forged source spends nobody's tokens.
- * [P-41] A stranger's session has no allowed IPs, and may send only control frames until Extend or
- * Attach succeeded. (admit_may_send)
+ * [P-41] A stranger's session has no allowed IPs: its IP packets pass only after Attach succeeded
+ * (admit_may_send), its relay frames only by a leg that Extend opened ([P-10]).
  * [P-42] Sessions of strangers are capped. A newcomer displaces an idle one: first unpaid, idle 10 s, then
  * paid, idle 180 s (its keys are dead then); else it is refused.
  * [P-43] A session idle for 240 s is forgotten, its keys wiped.
@@ -80,8 +80,8 @@ void admit_session_gone(struct admit *a, uint32_t session);
 void admit_session_used(struct admit *a, mono_t now, uint32_t session);
 /* It paid, or what it uses is free: it is displaced last. */
 void admit_session_paid(struct admit *a, uint32_t session, bool paid);
-/* Extend or Attach succeeded: it may send relay frames (or IP packets). */
-void admit_session_role(struct admit *a, uint32_t session, bool may_relay, bool may_exit);
+/* Attach succeeded (or the session was detached): it may (not) send IP packets. */
+void admit_session_role(struct admit *a, uint32_t session, bool may_exit);
 /* [P-41] May a stranger's session send this? kind: enum frame_kind of the decrypted payload. */
 bool admit_may_send(const struct admit *a, uint32_t session, int kind);
 /* Next session that has been idle for ADMIT_FORGET: end it and ask again; ADMIT_NONE if none. */

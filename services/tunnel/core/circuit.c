@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "messages.h"
-
 /* One learned pair (leg's next hop, index). Life as in [P-12]. */
 struct circuit_index {
 	uint32_t index;
@@ -268,12 +266,22 @@ void circuit_close(struct circuit *c, uint32_t session, uint16_t slot)
 		leg_close(c, l);
 }
 
+static struct circuit_held *held_of(struct circuit *c, uint32_t session)
+{
+	for (int i = 0; i < CIRCUIT_HELD_MAX; i++)
+		if (c->held[i].used && c->held[i].session == session)
+			return &c->held[i];
+	return NULL;
+}
+
 void circuit_session_gone(struct circuit *c, uint32_t session)
 {
 	if (session >= c->conf.sessions_max)
 		return;
 	while (c->first_leg[session] != TABLE_NONE)
 		leg_close(c, c->first_leg[session]);
+	if (held_of(c, session) != NULL)
+		held_of(c, session)->used = false;
 }
 
 /* ---- messages ---- */
@@ -301,6 +309,36 @@ static enum err forward_initiation(struct circuit *c, mono_t now, uint32_t l, co
 	return index_learn(c, now, l, wg_sender_index(msg));
 }
 
+/* [P-19] The session's own place, else a free one, else the oldest. */
+static void hold(struct circuit *c, mono_t now, uint32_t session, uint16_t slot, const uint8_t *msg)
+{
+	struct circuit_held *h = &c->held[0];
+
+	for (int i = 0; i < CIRCUIT_HELD_MAX; i++) {
+		struct circuit_held *e = &c->held[i];
+
+		if (e->used && e->session == session) {
+			h = e;
+			break;
+		}
+		if (h->used && (!e->used || e->at.ns < h->at.ns))
+			h = e;
+	}
+	*h = (struct circuit_held){.used = true, .slot = slot, .session = session, .at = now};
+	memcpy(h->msg, msg, WG_INITIATION_SIZE);
+	c->n.held++;
+}
+
+const uint8_t *circuit_take_held(struct circuit *c, mono_t now, uint32_t session, uint16_t slot)
+{
+	struct circuit_held *h = held_of(c, session);
+
+	if (h == NULL || h->slot != slot)
+		return NULL;
+	h->used = false;
+	return mono_since(h->at, now).ns <= CIRCUIT_HOLD.ns ? h->msg : NULL;
+}
+
 enum err circuit_forward(struct circuit *c, mono_t now, uint32_t session, uint16_t slot,
 	const uint8_t *msg, size_t len, const struct circuit_leg **ret_leg)
 {
@@ -314,6 +352,8 @@ enum err circuit_forward(struct circuit *c, mono_t now, uint32_t session, uint16
 	l = leg_find(c, session, slot);
 	if (l == TABLE_NONE) {
 		c->n.no_leg++;
+		if (type == WG_INITIATION)
+			hold(c, now, session, slot, msg);
 		return ERR_NOT_FOUND;
 	}
 	if (type == WG_INITIATION) {

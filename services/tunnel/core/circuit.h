@@ -24,6 +24,8 @@
  * within the last 300 s (a route in use outlives the day; a dead endpoint does not).
  * [P-17] The end of a session frees its legs; a leg unused for 300 s is freed.
  * [P-18] A relay never changes what it relays, and refuses to extend to itself.
+ * [P-19] An initiation that comes before the Extend of its slot (the network reordered them, or the
+ * Extend was lost and comes again) is held for 3 s, one per session, and goes out when the slot opens.
  *
  * One per worker, share-nothing. Session handles are the worker's dense numbers
  * 0..sessions_max-1; circuit_session_gone before one is used anew. Look-ups are O(1) and allocate
@@ -40,6 +42,7 @@
 #include "lib/net.h"
 #include "lib/units.h"
 #include "frame.h"
+#include "messages.h"
 #include "table.h"
 #include "tokens.h"
 
@@ -48,6 +51,8 @@
 #define CIRCUIT_INDEX_LIFE DUR_S(180) /* REJECT_AFTER_TIME: no key pair lives longer */
 #define CIRCUIT_LEG_IDLE DUR_S(300)   /* longer than any index lives */
 #define CIRCUIT_ANSWER_GRACE DUR_S(300)
+#define CIRCUIT_HOLD DUR_S(3) /* two retransmissions of Extend */
+#define CIRCUIT_HELD_MAX 32   /* initiations held at a time; the oldest gives way */
 #define CIRCUIT_INITIATIONS_PER_S 4
 #define CIRCUIT_INITIATIONS_BURST 8
 
@@ -77,10 +82,19 @@ struct circuit_leg {
 
 struct circuit_index;
 
+struct circuit_held {
+	bool used;
+	uint16_t slot;
+	uint32_t session;
+	mono_t at;
+	uint8_t msg[WG_INITIATION_SIZE];
+};
+
 struct circuit_counters {
 	uint64_t forwarded, returned;  /* messages */
 	uint64_t bad_message;	       /* [P-4] not a well-formed WireGuard message, either way */
 	uint64_t no_leg;	       /* forward: slot not open */
+	uint64_t held;		       /* [P-19] of them initiations, kept for an Extend */
 	uint64_t no_index;	       /* back: unknown pair, or type 1 */
 	uint64_t collisions;	       /* [P-11] */
 	uint64_t unanswered;	       /* [P-14] data to a next hop that never answered */
@@ -97,6 +111,7 @@ struct circuit {
 	struct circuit_leg *leg;
 	struct circuit_index *idx;
 	uint32_t *first_leg;  /* by session */
+	struct circuit_held held[CIRCUIT_HELD_MAX];
 	uint32_t memo;	      /* index place of the last circuit_back: trains repeat it */
 	struct circuit_counters n;
 };
@@ -119,6 +134,11 @@ NODISCARD enum err circuit_extend(struct circuit *c, mono_t now, uint32_t sessio
  * (collision, expired, not answered yet), ERR_FULL (too many initiations): drop; it is counted. */
 NODISCARD enum err circuit_forward(struct circuit *c, mono_t now, uint32_t session, uint16_t slot,
 	const uint8_t *msg, size_t len, const struct circuit_leg **ret_leg);
+
+/* [P-19] After circuit_extend said OK: the initiation that was too early for this slot, to be given to
+ * circuit_forward now (WG_INITIATION_SIZE bytes); NULL if there is none. Handed out once; borrowed
+ * until the next call that changes c. */
+const uint8_t *circuit_take_held(struct circuit *c, mono_t now, uint32_t session, uint16_t slot);
 
 /* A WireGuard message that came to the onward socket from `from`: the leg (session and slot) in whose
  * relay frame it goes back, as is. ERR_MALFORMED, ERR_NOT_FOUND: drop; it is counted. */

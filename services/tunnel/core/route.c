@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "control.h"
-
 const char *route_state_name(enum route_state s)
 {
 	static const char *const names[] = {"building", "ready", "draining", "closing", "closed"};
@@ -179,7 +177,7 @@ static void begin_closing(struct route *r, mono_t now, const struct route_sink *
 {
 	r->state = ROUTE_CLOSING;
 	r->close_until = mono_add(now, ROUTE_CLOSE_PATIENCE);
-	r->n_untold = r->n_hops;
+	r->n_untold = r->dead ? r->dead_hop : r->n_hops; /* beyond it nobody hears us */
 	tell_next(r, sink);
 }
 
@@ -220,6 +218,7 @@ static void report_dead(struct route *r, unsigned int hop, const struct route_si
 	if (r->dead)
 		return;
 	r->dead = true;
+	r->dead_hop = hop;
 	sink->dead(sink->ctx, r, hop);
 }
 
@@ -231,6 +230,7 @@ static void handshake_begins(struct route *r, mono_t now, unsigned int hop)
 
 	h->state = HOP_HANDSHAKING;
 	h->handshake_at = now;
+	h->n_tries = 1;
 	h->retry = ROUTE_RETRY_FIRST;
 	if (hop > 0)
 		h->retry = clamp((dur_t){3 * r->hops[hop - 1].srtt.ns}, ROUTE_RETRY_MIN,
@@ -244,7 +244,8 @@ static void handshake_again(
 	struct route_hop *h = &r->hops[hop];
 
 	h->handshake_at = now;
-	h->retry.ns = h->retry.ns * 2 > ROUTE_RETRY_MAX.ns ? ROUTE_RETRY_MAX.ns : h->retry.ns * 2;
+	if (++h->n_tries > ROUTE_TRIES_EVEN)
+		h->retry = clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
 	h->retry_at = mono_add(now, h->retry);
 	sink->handshake(sink->ctx, r, hop);
 }
@@ -395,20 +396,6 @@ static unsigned int refusal_blames(unsigned int hop, uint64_t tag, overlay_Reaso
 	return next ? hop + 1 : hop;
 }
 
-/* The leg is open. If the answer took a retransmission, the initiation met a closed slot: again. */
-static void on_extended(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
-{
-	dur_t rtt = r->hops[hop].srtt, first = clamp((dur_t){2 * rtt.ns}, CONTROL_RETRY_MIN,
-		CONTROL_RETRY_FIRST_MAX);
-
-	if (hop >= last(r))
-		return;
-	r->hops[hop + 1].extended = true;
-	if (r->hops[hop + 1].state == HOP_HANDSHAKING &&
-		mono_since(r->hops[hop + 1].handshake_at, now).ns > first.ns + rtt.ns / 2)
-		handshake_again(r, now, hop + 1, sink);
-}
-
 static bool digest_ok(const overlay_Attached *a, const uint8_t want[static 32])
 {
 	static const uint8_t none[32] = {0};
@@ -474,8 +461,6 @@ void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag
 		overlay_Reason why = a->body.refused.reason;
 
 		fail(r, now, refusal_blames(hop, tag, why), ERR_DENIED, reason_words(why), sink);
-	} else if (tag == ROUTE_TAG_EXTEND && a->which_body == overlay_Control_extended_tag) {
-		on_extended(r, now, hop, sink);
 	} else if (tag == ROUTE_TAG_ATTACH && a->which_body == overlay_Control_attached_tag) {
 		on_attached(r, now, &a->body.attached, sink);
 	}

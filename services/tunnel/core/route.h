@@ -6,7 +6,8 @@
  * Attach. Each hop gets a session with a fresh key pair, which ends with the route.
  *   BUILDING -> READY -> (DEAD | DRAINING) -> CLOSING -> CLOSED;  BUILDING -> FAILED -> CLOSED
  * A lost message must not cost WireGuard's 5 s: while building, an unanswered initiation is tried anew
- * (new index, new ephemeral) after 500 ms or 3 RTT of the hop before it, then at doubling intervals.
+ * (new index, new ephemeral) after 500 ms or 3 RTT of the hop before it, three times, then at doubling
+ * intervals (a new try voids the answer to the last one, so a long way needs patience).
  *
  * Watching: each hop gets an Echo every 2 s. When data went out by the exit and nothing came back for
  * 250 ms, or an Echo is overdue, every hop gets one each 150 ms; a hop that stays silent for 5 of
@@ -22,8 +23,8 @@
  * [P-5] A fresh key pair for every hop of every route. [P-6] Extend is followed at once by the
  * initiation. [P-7] A route whose exit answers Attach with another policy digest than its descriptor's
  * fails. [P-8] A move of the exit begins with an initiation by the new path. [P-9] Teardown: Detach
- * to each hop, one after the other from the far end (500 ms in all, then without waiting); then the
- * sessions are forgotten and keys wiped.
+ * to each hop that is not beyond a dead one, one after the other from the far end (500 ms in all, then
+ * without waiting); then the sessions are forgotten and keys wiped.
  *
  * The same machine, with purpose, measures a candidate guard (handshake and 5 echoes) and holds a
  * session for a talk of services between two nodes (handshake only).
@@ -49,6 +50,7 @@
 #define ROUTE_RETRY_FIRST DUR_MS(500) /* of a handshake whose RTT is not known yet */
 #define ROUTE_RETRY_MIN DUR_MS(400)
 #define ROUTE_RETRY_MAX DUR_MS(4000)
+#define ROUTE_TRIES_EVEN 3 /* tries before the interval grows */
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
 #define ROUTE_ECHO_FAST DUR_MS(150)
 #define ROUTE_SUSPECT_AFTER DUR_MS(250)
@@ -116,11 +118,11 @@ enum route_tag {
 struct route_hop {
 	struct route_target target;
 	enum route_hop_state state;
-	bool extended;		 /* the hop before it has confirmed the leg */
 	bool moved_in;		 /* the session came from another route */
 	mono_t handshake_at;	 /* last initiation asked for */
 	mono_t retry_at;	 /* when to ask for another */
-	dur_t retry;		 /* interval until then; doubles */
+	dur_t retry;		 /* interval until then */
+	uint32_t n_tries;	 /* of this handshake */
 	dur_t srtt, rttvar;	 /* 0: not measured */
 	mono_t heard_at;	 /* something authentic from this hop or one behind it */
 	mono_t echo_at;		 /* last echo sent */
@@ -170,7 +172,9 @@ struct route_sink {
 	void (*built)(void *ctx, struct route *r, dur_t build_time);
 	/* why: static storage. closed() follows once the sessions are taken down. */
 	void (*failed)(void *ctx, struct route *r, unsigned int hop, enum err err, const char *why);
-	void (*dead)(void *ctx, struct route *r, unsigned int hop);   /* once */
+	/* Once. If it is the exit (hop == n_hops - 1), flow_exit_del as soon as another exit is in use, so
+	 * that its flows need not wait for closed(). */
+	void (*dead)(void *ctx, struct route *r, unsigned int hop);
 	/* Last call: r->failed tells whether failed() was said before; r may be used anew after it. */
 	void (*closed)(void *ctx, struct route *r);
 	void (*measured)(void *ctx, struct route *r, enum err err, dur_t rtt); /* ROUTE_MEASURE */
@@ -183,8 +187,9 @@ struct route {
 	unsigned int n_hops;
 	bool have_ip4, have_ip6;   /* this machine's own uplink */
 	bool want_ip4, want_ip6;   /* asked of the exit */
-	bool dead;		   /* reported */
+	bool dead;		   /* reported, with dead_hop */
 	bool failed;		   /* reported */
+	unsigned int dead_hop;
 	struct route *exit_from;   /* whose exit session is to move here; NULL: none, or all done */
 	uint32_t exit_from_id;
 	bool exit_lent;		   /* our exit session has moved to another route */
