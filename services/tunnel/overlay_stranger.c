@@ -26,7 +26,7 @@ static void role_set(struct overlay *o, uint32_t session, bool relays, bool exit
 
 	rec->relays = relays;
 	rec->exits = exits;
-	admit_session_role(&o->admit, session, relays, exits);
+	admit_session_role(&o->admit, session, exits);
 	if (!rec->told && (relays || exits)) {
 		stranger_tell_opened(o, session);
 	} else if (rec->told && exits != exits_before) {
@@ -61,6 +61,19 @@ static bool may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes)
 
 /* ---- control verbs ---- */
 
+/* [P-19] The initiation that overtook this Extend. */
+static void forward_held(struct overlay *o, uint32_t session, uint16_t slot)
+{
+	const uint8_t *held = circuit_take_held(&o->circuit, o->now, session, slot);
+	uint8_t msg[WG_INITIATION_SIZE], *at = msg;
+	uint32_t len = sizeof(msg);
+
+	if (held == NULL)
+		return;
+	memcpy(msg, held, sizeof(msg));
+	stranger_relay(o, session, slot, &at, &len, 1);
+}
+
 static overlay_Reason on_extend(void *ctx, uint32_t session, const overlay_Extend *in)
 {
 	struct overlay *o = ctx;
@@ -76,8 +89,10 @@ static overlay_Reason on_extend(void *ctx, uint32_t session, const overlay_Exten
 		return overlay_Reason_REASON_DESCRIPTOR;
 	e = circuit_extend(&o->circuit, o->now, session, (uint16_t)in->slot, &d,
 		DUR_S(d.expires.s - o->wall.s));
-	if (e == OK)
+	if (e == OK) {
 		role_set(o, session, true, record_of(o, session)->exits);
+		forward_held(o, session, (uint16_t)in->slot);
+	}
 	switch (e) {
 	case OK:
 		return overlay_Reason_REASON_UNSPECIFIED;
