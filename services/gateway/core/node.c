@@ -140,8 +140,8 @@ static void second_pass(struct node *n, mono_t now)
 	history_add(&n->history, unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.rx_Bps : 0,
 		unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.tx_Bps : 0);
 	n->second_at = mono_add(n->second_at, NODE_SECOND);
-	/* Asleep for long (suspend): do not make up for seconds that nobody saw. */
-	if (mono_reached(mono_add(n->second_at, NODE_SECOND), now))
+	/* Late by more than that (suspend): do not make up for seconds that nobody saw. */
+	if (mono_reached(n->second_at, now))
 		n->second_at = mono_add(now, NODE_SECOND);
 }
 
