@@ -6,8 +6,13 @@
 #include "lib/sys/clock.h"
 #include "worker.h"
 
-#define KEYPAIRS_CHUNK 32 /* allocated together, about 36 KB; never given back */
+#define KEYPAIRS_CHUNK 32 /* allocated together, about 36 KB; kept until the worker ends */
 #define INDEX_TRIES 64
+
+struct keypair_chunk {
+	struct keypair_chunk *next;
+	struct keypair pairs[KEYPAIRS_CHUNK];
+};
 
 /* --- places ------------------------------------------------------------------------------------------ */
 static struct peer *place_take(struct worker *w)
@@ -85,9 +90,9 @@ void peers_free_doomed(struct worker *w)
 		staged_drop(w, p);
 		wheel_cancel(&w->wheel, &p->timer);
 		carried_drop(w, p);
-		session_done(&p->session, &w->env);
 		if (p->role->gone != NULL)
 			p->role->gone(w, p);
+		session_done(&p->session, &w->env);
 		w->n_peers--;
 		place_give(w, p);
 	}
@@ -113,13 +118,27 @@ void peer_path_set(struct peer *p, const struct udp_path *path)
 
 void peer_keypairs_ensure(struct worker *w)
 {
-	struct keypair *k;
+	struct keypair_chunk *c;
 
 	if (w->keypairs.n_free >= SESSION_KEYPAIRS)
 		return;
-	k = calloc(KEYPAIRS_CHUNK, sizeof(*k));
-	if (k != NULL)
-		keypair_pool_add(&w->keypairs, k, KEYPAIRS_CHUNK);
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return;
+	c->next = w->keypair_chunks;
+	w->keypair_chunks = c;
+	keypair_pool_add(&w->keypairs, c->pairs, KEYPAIRS_CHUNK);
+}
+
+void peer_keypairs_free(struct worker *w)
+{
+	struct keypair_chunk *next;
+
+	for (struct keypair_chunk *c = w->keypair_chunks; c != NULL; c = next) {
+		next = c->next;
+		free(c);
+	}
+	w->keypair_chunks = NULL;
 }
 
 /* --- what sessions need ------------------------------------------------------------------------------ */

@@ -58,6 +58,7 @@
 
 struct worker;
 struct peer;
+struct keypair_chunk;
 struct overlay;
 
 enum tun_use {
@@ -86,7 +87,7 @@ struct peer_role {
 	void (*established)(struct worker *w, struct peer *p);
 	void (*gave_up)(struct worker *w, struct peer *p);
 	void (*metered)(struct worker *w, struct peer *p); /* meter_due has something */
-	void (*gone)(struct worker *w, struct peer *p);	   /* last call, keys are wiped */
+	void (*gone)(struct worker *w, struct peer *p);	   /* last call, keys are wiped after it */
 };
 
 /* How messages reach the other side. */
@@ -173,6 +174,7 @@ struct worker {
 	struct aead aead;
 	struct session_env env;
 	struct keypair_pool keypairs;
+	struct keypair_chunk *keypair_chunks;
 
 	bool has_identity;
 	struct noise_identity identity;
@@ -291,6 +293,7 @@ static inline void peer_touched(struct worker *w, struct peer *p)
 void peers_tick(struct worker *w);
 /* Key pairs for one handshake are there, or it will be refused. */
 void peer_keypairs_ensure(struct worker *w);
+void peer_keypairs_free(struct worker *w);
 void peer_path_set(struct peer *p, const struct udp_path *path);
 /* Bytes of payload went through it; reports when due. */
 void peer_meter_due(struct worker *w, struct peer *p);
