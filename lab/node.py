@@ -50,7 +50,7 @@ def write_node(lab, host):
 def node_ini(lab, host, directory):
     """What a person would write for this node; other relays than the bootstrap are in nobody's file."""
     dns, relay = lab["hosts"]["dns"], host.kind == "relay"
-    page = os.path.join(os.path.dirname(lab["bin"]), "ui", "dist")
+    page = os.path.join(os.path.dirname(topology.HERE), "ui", "dist")
     yes = {True: "yes", False: "no"}
     sections = {
         "node": {"name": host.name, "test_network": "yes", "geo": lab["geo"]},
