@@ -16,7 +16,7 @@ static mono_t at_ms(uint64_t ms)
 	return mono_add(start, DUR_MS(ms));
 }
 
-/* [P-62] */
+/* [P-46] */
 static void passes_while_used_is_below_credit(void **state)
 {
 	struct meter m;
@@ -73,7 +73,7 @@ static void report_is_due_by_bytes_and_by_time(void **state)
 	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
 }
 
-/* [P-63] */
+/* [P-47] */
 static void notice_comes_before_the_end_and_not_too_often(void **state)
 {
 	struct meter m;

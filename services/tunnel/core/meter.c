@@ -74,7 +74,7 @@ unsigned int meter_due(struct meter *m, mono_t now)
 		next_report(m);
 		due |= METER_REPORT;
 	}
-	if (notice_due(m, now)) { /* [P-63] */
+	if (notice_due(m, now)) { /* [P-47] */
 		m->noticed_at = now;
 		due |= METER_NOTICE;
 	}

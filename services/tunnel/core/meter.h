@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Counting what a session uses, against its credit, and sharing a rate.
  *
- * [P-60] Counted are authenticated payload bytes, both directions: the inner WireGuard message of a
+ * [P-44] Counted are authenticated payload bytes, both directions: the inner WireGuard message of a
  * relay frame without its 4-byte header, and IP packets. Keepalives, control frames and handshakes
  * of the session itself are not counted. Relay and client count alike.
- * [P-61] Up is what the client sends. Numbers are cumulative per session and never go back.
- * [P-62] A relay forwards while used < credit; what passes last may overshoot by one batch. Credit is
+ * [P-45] Up is what the client sends. Numbers are cumulative per session and never go back.
+ * [P-46] A relay forwards while used < credit; what passes last may overshoot by one batch. Credit is
  * cumulative: a grant below what is held changes nothing.
- * [P-63] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is left, and when it
+ * [P-47] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is left, and when it
  * is used up, at most once a second.
  *
  * struct meter lives in the session's record. Per batch: meter_may, then meter_count, then meter_due.
@@ -44,7 +44,7 @@ enum meter_due {
 /* free_bytes: allowance before the first ticket. On the paying side: priced as in the descriptor,
  * credit follows Notice and Paid by meter_grant; it does not stop us from sending. */
 void meter_init(struct meter *m, mono_t now, uint64_t free_bytes, bool priced);
-/* [P-62] */
+/* [P-46] */
 void meter_grant(struct meter *m, uint64_t credit_bytes);
 
 static inline uint64_t meter_used(const struct meter *m)
