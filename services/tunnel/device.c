@@ -531,5 +531,7 @@ void device_done(struct device *d)
 	sodium_memzero(d->static_sk, sizeof(d->static_sk));
 	for (uint32_t i = 0; i < d->n_fresh; i++)
 		sodium_memzero(&d->peers[i], sizeof(d->peers[i]));
+	munmap(d->peers, DEVICE_PEERS_MAX * sizeof(*d->peers));
+	munmap(d->free, DEVICE_PEERS_MAX * sizeof(*d->free));
 	free(d->changes);
 }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 
 #define NETMON_BUF 32768 /* what the kernel puts into one datagram at most */
@@ -79,19 +80,25 @@ void netmon_close(struct netmon *m)
 	m->fd = -1;
 }
 
+static int on_attr(const struct nlattr *a, void *data)
+{
+	struct netmon *m = data;
+
+	if (mnl_attr_get_type(a) == IFLA_MTU && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+		m->mtu = mnl_attr_get_u32(a);
+	return MNL_CB_OK;
+}
+
 static unsigned int on_link(struct netmon *m, const struct nlmsghdr *h)
 {
-	const struct ifinfomsg *i = NLMSG_DATA(h);
-	int left = (int)IFLA_PAYLOAD(h);
+	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
 
-	if (i->ifi_index != m->index)
+	if (mnl_nlmsg_get_payload_len(h) < sizeof(*i) || i->ifi_index != m->index)
 		return 0;
 	if (h->nlmsg_type == RTM_DELLINK)
 		return NETMON_GONE;
 	m->up = (i->ifi_flags & IFF_UP) != 0;
-	for (const struct rtattr *a = IFLA_RTA(i); RTA_OK(a, left); a = RTA_NEXT(a, left))
-		if (a->rta_type == IFLA_MTU)
-			memcpy(&m->mtu, RTA_DATA(a), sizeof(m->mtu));
+	(void)!mnl_attr_parse(h, sizeof(*i), on_attr, m);
 	return NETMON_LINK;
 }
 
@@ -102,9 +109,9 @@ unsigned int netmon_read(struct netmon *m)
 	ssize_t n;
 
 	while ((n = recv(m->fd, buf, sizeof(buf), 0)) > 0) {
-		int left = (int)n;
+		const struct nlmsghdr *h = (const struct nlmsghdr *)buf;
 
-		for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		for (int left = (int)n; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
 			if (h->nlmsg_type == RTM_NEWLINK || h->nlmsg_type == RTM_DELLINK)
 				events |= on_link(m, h);
 			else if (h->nlmsg_type >= RTM_NEWADDR && h->nlmsg_type <= RTM_DELROUTE)

@@ -38,6 +38,12 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+static void release(void *p, size_t bytes)
+{
+	if (p != NULL)
+		munmap(p, bytes);
+}
+
 /* --- orders ----------------------------------------------------------------------------------------- */
 void worker_wake(struct worker *w)
 {
@@ -356,20 +362,17 @@ static enum err worker_memory(struct worker *w, uint32_t peers_max)
 	if (aead_mem == NULL || read_buf == NULL || entries == NULL || slots == NULL || w->rx.mem == NULL ||
 		w->arena == NULL || w->handshakes == NULL || w->peers == NULL)
 		return ERR_FULL;
+	w->aead.state = aead_mem;
 	TRY(aead_init(&w->aead, w->plane->aead, aead_mem));
 	entropy_rng(&w->rng);
 	indices_init(&w->indices, entries, INDICES_FIRST, w->plane->worker_bits);
 	rate_table_init(&w->rate, slots, RATE_SLOTS, &w->rng);
 	wheel_init(&w->wheel, mono_now());
 	for (int i = 0; i < TUN_USES; i++) {
-		w->tuns[i].fd = -1;
 		w->tuns[i].kind = &w->plane->tun_kinds[i];
 		w->tuns[i].read_buf = read_buf;
 		offload_joiner_init(&w->tuns[i].joiner, 0);
 	}
-	for (int k = 0; k < UDP_KINDS; k++)
-		for (int f = 0; f < UDP_FAMILIES; f++)
-			w->udp[k][f].fd = -1;
 	w->env = (struct session_env){.conf = w->plane->session_conf,
 		.ops = &peer_session_ops,
 		.ctx = w,
@@ -386,6 +389,10 @@ static enum err worker_new(struct plane *p, unsigned int id, uint32_t peers_max)
 		return ERR_FULL;
 	memset(w, 0, sizeof(*w));
 	p->workers[id] = w;
+	for (int i = 0; i < UDP_KINDS * UDP_FAMILIES; i++)
+		w->udp[i / UDP_FAMILIES][i % UDP_FAMILIES].fd = -1;
+	for (int i = 0; i < TUN_USES; i++)
+		w->tuns[i].fd = -1;
 	w->plane = p;
 	w->id = id;
 	w->orders_end = &w->orders;
@@ -478,7 +485,7 @@ enum err plane_start(struct plane *p)
 		char name[16] = "worker ";
 
 		if (pthread_create(&p->workers[i]->thread, NULL, worker_run, p->workers[i]) != 0) {
-			p->n_workers = i; /* those that run are ended by plane_done */
+			p->workers[i]->thread = 0;
 			e = ERR_FULL;
 			break;
 		}
@@ -517,6 +524,20 @@ static void counters_say(const struct worker *w)
 		U(n->moved_in), U(n->moved_lost));
 }
 
+static void memory_free(struct worker *w)
+{
+	release(w->rx.mem, (size_t)UDP_RX_ITEMS * UDP_RX_SIZE);
+	release(w->arena, ARENA_SIZE);
+	release(w->handshakes, HANDSHAKES_MAX * sizeof(*w->handshakes));
+	release(w->peers, w->peers_max * sizeof(*w->peers));
+	release(w->tuns[0].read_buf, TUN_READ_MAX);
+	release(w->rate.slots, RATE_SLOTS * sizeof(*w->rate.slots));
+	free(w->indices.entries);
+	free(w->aead.state);
+	peer_keypairs_free(w);
+	allowed_free(&w->allowed);
+}
+
 static void worker_free(struct worker *w)
 {
 	counters_say(w);
@@ -526,19 +547,51 @@ static void worker_free(struct worker *w)
 	for (int i = 0; i < TUN_USES; i++)
 		if (w->tuns[i].fd >= 0)
 			close(w->tuns[i].fd);
-	aead_done(&w->aead);
-	sodium_memzero(&w->rng, sizeof(w->rng));
-	close(w->epoll_fd);
-	close(w->wake_fd);
+	if (w->aead.backend != NULL)
+		aead_done(&w->aead);
+	if (w->epoll_fd >= 0)
+		close(w->epoll_fd);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	memory_free(w);
+	sodium_memzero(w, sizeof(*w));
+	free(w);
+}
+
+/* Notes that nobody will read. */
+static void notes_drop(struct plane *p)
+{
+	struct note *next;
+
+	for (struct note *n = p->notes; n != NULL; n = next) {
+		next = n->next;
+		free(n);
+	}
+	p->notes = NULL;
 }
 
 void plane_done(struct plane *p)
 {
-	for (unsigned int i = 0; i < p->n_workers; i++) {
-		if (p->workers[i] == NULL || p->workers[i]->thread == 0)
+	const size_t n_rings = (size_t)p->n_workers * p->n_workers;
+
+	for (unsigned int i = 0; i < WORKERS_MAX; i++) {
+		if (p->workers[i] == NULL)
 			continue;
-		worker_call(p->workers[i], stop_it, NULL);
-		pthread_join(p->workers[i]->thread, NULL);
-		worker_free(p->workers[i]);
+		if (p->workers[i]->thread != 0) {
+			worker_call(p->workers[i], stop_it, NULL);
+			pthread_join(p->workers[i]->thread, NULL);
+		}
 	}
+	for (unsigned int i = 0; i < WORKERS_MAX; i++) {
+		if (p->workers[i] != NULL)
+			worker_free(p->workers[i]);
+		p->workers[i] = NULL;
+	}
+	if (n_rings > 1 && p->rings != NULL)
+		release(p->rings[0].mem, n_rings * RING_SIZE);
+	free(p->rings);
+	directory_done(&p->directory);
+	notes_drop(p);
+	if (p->notes_fd > 0)
+		close(p->notes_fd);
 }

@@ -110,8 +110,8 @@ def test_endpoint_roams(world):
     a, b = world.pair()
     reaches(world.left, "10.9.0.2")
     # Ours moves; theirs follows.
-    world.left.ip("addr", "add", "198.18.0.11/24", "dev", "wire")
     world.left.ip("addr", "del", "198.18.0.1/24", "dev", "wire")
+    world.left.ip("addr", "add", "198.18.0.11/24", "dev", "wire")
     reaches(world.left, "10.9.0.2")
     assert b.peer(a)["endpoint"] == "198.18.0.11:5001"
     # Theirs moves, port and all; ours follows.
