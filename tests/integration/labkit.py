@@ -251,5 +251,5 @@ def wait_ready(lab, n_relays):
     """Until the client knows all relays."""
     def known():
         status = lab.ctl("client", "router", "status")
-        return status and n_relays <= max((row.get("n_relays", 0) for row in status.get("status", [])), default=0)
+        return status and status["router"][0]["relays"] >= n_relays
     wait_until(known, what=f"the client knows {n_relays} relays")
