@@ -442,6 +442,8 @@ static enum verdict offer_newer(struct directory *dir, struct candidate *c, stru
 	if (r->state == RELAY_PROVEN) {
 		dir->generation++;
 		dir->watch.news(dir->watch.ctx, r);
+	} else { /* it is up again, it seems */
+		r->next_try = now.mono;
 	}
 	return VERDICT_NEWER;
 }

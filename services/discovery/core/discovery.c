@@ -80,7 +80,7 @@ enum verdict discovery_take(struct discovery *d, struct moment now, const uint8_
 
 	if (v == VERDICT_OWN)
 		own_on_seq_seen(&d->own, now.mono, d->dir.own_seq_seen);
-	if (v == VERDICT_NEW || v == VERDICT_MOVED)
+	if (v == VERDICT_NEW || v == VERDICT_NEWER || v == VERDICT_MOVED)
 		d->next_reach = now.mono; /* it waits to be proven */
 	return v;
 }
