@@ -6,6 +6,7 @@
 #ifdef __x86_64__
 
 #include <intel-ipsec-mb.h>
+#include <sodium.h>
 
 static size_t state_size(void)
 {
@@ -25,7 +26,7 @@ static enum err init(void *state)
 
 static void done(void *state)
 {
-	(void)state;
+	sodium_memzero(state, imb_get_mb_mgr_size());
 }
 
 /* Runs to its end at once: this cipher is not spread over packets by the library. */

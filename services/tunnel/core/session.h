@@ -25,6 +25,8 @@
  * session_deadline() is the earliest of them. It moves with nearly every batch; a timer wheel need
  * not follow when it moves later: tick early does nothing.
  *
+ * An instant of 0 means never, so `now` is never 0.
+ *
  * Differs from the paper: key pairs are wiped at REJECT_AFTER_TIME, not at three times that, and
  * the initiator's ephemeral when it gives up, so nothing is left to wipe later; both sides may
  * initiate at once and both handshakes complete (noise.h); one passive keepalive answers all data
