@@ -214,7 +214,8 @@ static void fragments_cannot_hide_the_port(void **state)
 static void odd_packets_are_refused(void **state)
 {
 	struct policy p = policy_of(false);
-	uint8_t pkt[120];
+	uint8_t pkt[160];
+	struct packet k;
 	size_t h;
 
 	(void)state;
@@ -236,12 +237,14 @@ static void odd_packets_are_refused(void **state)
 	be16_put(pkt + h + 8, 1000);
 	be16_put(pkt + h + 10, 443);
 	assert_int_equal(policy_check(&p, pkt, 100, NULL), POLICY_PASS);
-	memset(pkt + 40, 60, 1); /* each names another, without end */
-	for (size_t at = 40; at < 100; at += 8) {
+	/* each names another, without end */
+	pk_ip(pkt, 140, "fd00::5", "2606:4700::1111", 60);
+	for (size_t at = 40; at < 140; at += 8) {
 		pkt[at] = 60;
 		pkt[at + 1] = 0;
 	}
-	assert_int_equal(policy_check(&p, pkt, 100, NULL), POLICY_BAD_PACKET);
+	assert_int_equal(policy_check(&p, pkt, 140, NULL), POLICY_BAD_PACKET);
+	assert_int_equal(packet_parse(pkt, 140, false, &k), ERR_MALFORMED);
 	p.ip6 = false;
 	assert_int_equal(udp_to(&p, "2606:4700::1111"), POLICY_FAMILY);
 	p.ip4 = false;

@@ -485,7 +485,8 @@ static void own_sleep_is_not_taken_for_death(void **state)
 	struct bench *b = *state;
 
 	build(b, &b->r, 1, 3, 1);
-	run(b, &b->r, 700, 0, true); /* four echoes without answer so far */
+	run(b, &b->r, 1000, 0, true); /* all echoes were sent, the verdict is due soon */
+	assert_int_equal(b->r.hops[0].silent_echoes, ROUTE_SILENT_ECHOES);
 	seen(b);
 	wait_ms(b, 60000);
 	route_tick(&b->r, b->now, &b->sink);
