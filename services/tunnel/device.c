@@ -105,7 +105,7 @@ static void on_peer_remove(struct worker *w, const struct change *c)
 	allowed_owner(w->allowed, c->number)->used = false;
 	if (p == NULL)
 		return;
-	directory_remove(&w->plane->directory, p->session.remote.static_pk);
+	directory_remove(&w->plane->directory, p->session.remote.static_pk, (uint16_t)w->id, p->handle);
 	peer_end(w, p);
 	peers_free_doomed(w); /* a change behind this one may bring the same key back */
 }
@@ -399,7 +399,7 @@ void device_peer_remove(struct device *d, uint32_t number)
 
 	change_new(d, CHANGE_PEER_REMOVE, number);
 	allowed_clear(d->allowed, number);
-	directory_remove(&d->numbers, p->pk);
+	directory_remove(&d->numbers, p->pk, 0, number);
 	d->n_of_worker[p->worker]--;
 	d->n_peers--;
 	d->free[d->n_free++] = number;

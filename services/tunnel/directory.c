@@ -88,14 +88,15 @@ enum err directory_add(struct directory *d, const uint8_t pk[static WG_KEY_SIZE]
 	return err;
 }
 
-void directory_remove(struct directory *d, const uint8_t pk[static WG_KEY_SIZE])
+void directory_remove(struct directory *d, const uint8_t pk[static WG_KEY_SIZE], uint16_t worker,
+	uint32_t handle)
 {
 	uint32_t hole, i, mask;
 
 	pthread_mutex_lock(&d->mutex);
 	mask = d->size - 1;
 	hole = i = (uint32_t)(place(d, pk) - d->entries);
-	if (d->entries[hole].used) {
+	if (d->entries[hole].used && d->entries[hole].worker == worker && d->entries[hole].handle == handle) {
 		d->n--;
 		for (;;) {
 			i = (i + 1) & mask;

@@ -32,7 +32,9 @@ void directory_done(struct directory *d);
 /* ERR_DENIED: the key is there already (and stays as it is). ERR_FULL: no memory. */
 NODISCARD enum err directory_add(struct directory *d, const uint8_t pk[static WG_KEY_SIZE],
 	uint16_t worker, uint32_t handle);
-void directory_remove(struct directory *d, const uint8_t pk[static WG_KEY_SIZE]);
+/* Does nothing unless the key is there with just this owner. */
+void directory_remove(struct directory *d, const uint8_t pk[static WG_KEY_SIZE], uint16_t worker,
+	uint32_t handle);
 /* ERR_NOT_FOUND. */
 NODISCARD enum err directory_find(struct directory *d, const uint8_t pk[static WG_KEY_SIZE],
 	uint16_t *ret_worker, uint32_t *ret_handle);

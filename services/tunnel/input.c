@@ -318,7 +318,8 @@ void input_moved(struct worker *w, const uint8_t *record, uint32_t len)
 
 		memcpy(msg, record, len);
 		input_messages(w, &o, &at, &len, 1);
-		input_join_flush(w); /* msg is on the stack */
+		input_join_flush(w);
+		worker_flush(w); /* msg is on the stack */
 		break;
 	}
 	case MOVED_INITIATION: {

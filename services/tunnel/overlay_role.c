@@ -156,26 +156,24 @@ static void op_session_relay(void *ctx, uint32_t session, uint16_t slot, uint8_t
 		output_relay(r->w, p, slot, at, len, n);
 }
 
-/* Runs of one length (the last may be shorter) leave as one train. */
+/* Runs of one length (the last may be shorter) leave as one train, gathered from the receive buffer, which
+ * stays until they are flushed. A single message may lie anywhere, so it is copied. */
 static void op_onward(void *ctx, const struct net_endpoint *to, uint8_t *const *at, const uint32_t *len,
 	uint32_t n)
 {
 	struct role_state *r = ctx;
-	enum udp_family f = to->addr.family == NET_IP4 ? UDP_V4 : UDP_V6;
-	struct udp_socket *s = &r->w->udp[UDP_ONWARD][f];
+	struct udp_socket *s = &r->w->udp[UDP_ONWARD][to->addr.family == NET_IP4 ? UDP_V4 : UDP_V6];
 	struct udp_path path;
 
-	if (s->fd < 0)
-		return;
 	udp_path_from(&path, to, UDP_ONWARD);
-	for (uint32_t first = 0, k; first < n; first += k) {
+	if (n == 1)
+		output_raw(r->w, &path, at[0], len[0]);
+	for (uint32_t first = 0, k; n > 1 && s->fd >= 0 && first < n; first += k) {
 		for (k = 1; first + k < n && len[first + k - 1] == len[first] &&
 			len[first + k] <= len[first];)
 			k++;
 		udp_send_scattered(s, &path, at + first, len + first, k);
 	}
-	/* The bytes lie in the receive buffer, which the next read overwrites. */
-	udp_flush(s);
 }
 
 static void op_nested(void *ctx, uint32_t session, uint16_t slot, uint8_t *const *at, const uint32_t *len,
@@ -248,7 +246,7 @@ static void on_gone(struct worker *w, struct peer *p)
 
 static void on_stranger_gone(struct worker *w, struct peer *p)
 {
-	directory_remove(&w->plane->directory, p->session.remote.static_pk);
+	directory_remove(&w->plane->directory, p->session.remote.static_pk, (uint16_t)w->id, p->handle);
 	on_gone(w, p);
 }
 
@@ -283,15 +281,11 @@ static const struct peer_role role_hop = {.name = "hop",
 struct peer *overlay_role_stranger(struct worker *w, const uint8_t pk[static WG_KEY_SIZE],
 	const struct udp_path *from)
 {
-	struct net_endpoint src;
 	uint32_t victim = OVERLAY_NO_SESSION;
 	struct peer *p;
 
-	if (w->overlay == NULL)
-		return NULL;
-	udp_path_endpoint(from, &src);
-	if (overlay_admit(w->overlay, w->now, &src.addr) != OK ||
-		overlay_room(w->overlay, w->now, &victim) != OK)
+	(void)from; /* its prefixes have paid before the key was opened (handshake.c) */
+	if (w->overlay == NULL || overlay_room(w->overlay, w->now, &victim) != OK)
 		return NULL;
 	if (victim != OVERLAY_NO_SESSION && peer_by_handle(w, victim) != NULL) {
 		overlay_session_gone(w->overlay, w->now, victim);
@@ -430,6 +424,7 @@ void overlay_role_done(struct worker *w)
 {
 	if (w->overlay == NULL)
 		return;
+	worker_peers_end(w);
 	free(overlay_ops_ctx(w->overlay));
 	overlay_free(&w->overlay);
 }

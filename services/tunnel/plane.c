@@ -497,14 +497,19 @@ enum err plane_start(struct plane *p)
 	return e;
 }
 
-static void stop_it(struct worker *w, void *arg)
+void worker_peers_end(struct worker *w)
 {
-	(void)arg;
 	for (uint32_t h = 0; h < w->n_peers_fresh; h++)
 		if (w->peers[h].used)
 			peer_end(w, &w->peers[h]);
 	worker_flush(w);
 	peers_free_doomed(w);
+}
+
+static void stop_it(struct worker *w, void *arg)
+{
+	(void)arg;
+	worker_peers_end(w);
 	worker_identity_set(w, NULL);
 	w->stop = true;
 }

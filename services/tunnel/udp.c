@@ -177,8 +177,9 @@ static void local_put(struct msghdr *h, const struct udp_path *to)
 	}
 }
 
-/* A new message; its iovecs follow. */
-static struct msghdr *message_begin(struct udp_socket *s, const struct udp_path *to, uint8_t tos)
+/* A new message; its pieces follow. */
+static void message_begin(struct udp_socket *s, const struct udp_path *to, uint8_t tos, uint32_t segment,
+	struct udp_path *origin)
 {
 	struct msghdr *h;
 	const int tos_word = tos;
@@ -198,23 +199,14 @@ static struct msghdr *message_begin(struct udp_socket *s, const struct udp_path 
 		s->names[s->n].in6 = to->remote.in6;
 		h->msg_namelen = sizeof(struct sockaddr_in6);
 	}
-	/* First, so that it can be left off when the address is gone (resend). */
+	/* First, so that the source can be left off when the address is gone (control_strip). */
 	if (tos != 0 && s->family == UDP_V4)
 		control_add(h, IPPROTO_IP, IP_TOS, &tos_word, sizeof(tos_word));
 	else if (tos != 0)
 		control_add(h, IPPROTO_IPV6, IPV6_TCLASS, &tos_word, sizeof(tos_word));
 	if (to->sticky)
 		local_put(h, to);
-	s->origin[s->n] = NULL;
-	return h;
-}
-
-static void message_end(struct udp_socket *s, struct msghdr *h, uint16_t segment)
-{
-	if (segment != 0)
-		control_add(h, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
-	if (h->msg_controllen == 0)
-		h->msg_control = NULL;
+	s->trains[s->n] = (struct udp_train){.segment = segment, .tos = tos, .origin = origin};
 	s->n++;
 }
 
@@ -227,31 +219,75 @@ static uint32_t pieces_at_once(const struct udp_socket *s, uint32_t len)
 	return n < UDP_GSO_SEGMENTS ? n : UDP_GSO_SEGMENTS;
 }
 
+static bool same_name(const struct udp_socket *s, const struct udp_path *to)
+{
+	const struct sockaddr_in *a4 = &s->names[s->n - 1].in4;
+	const struct sockaddr_in6 *a6 = &s->names[s->n - 1].in6;
+
+	if (s->family == UDP_V4)
+		return a4->sin_addr.s_addr == to->remote.in4.sin_addr.s_addr &&
+			a4->sin_port == to->remote.in4.sin_port;
+	return a6->sin6_port == to->remote.in6.sin6_port && a6->sin6_scope_id == to->remote.in6.sin6_scope_id &&
+		memcmp(&a6->sin6_addr, &to->remote.in6.sin6_addr, 16) == 0;
+}
+
+/* Pieces of this kind that the last message still takes. Only trains of one peer are joined, or
+ * such as go out by whatever address the kernel takes. */
+static uint32_t room_in_last(const struct udp_socket *s, const struct udp_path *to, uint8_t tos,
+	uint32_t segment, const struct udp_path *origin)
+{
+	const uint32_t most = pieces_at_once(s, segment);
+	const struct udp_train *t;
+
+	if (s->n == 0)
+		return 0;
+	t = &s->trains[s->n - 1];
+	if (!t->full || t->segment != segment || t->tos != tos || t->origin != origin ||
+		(origin == NULL && to->sticky) || !same_name(s, to))
+		return 0;
+	return most > t->n ? most - t->n : 0;
+}
+
+/* Room for some of n pieces in the last message, or in a new one that becomes the last. */
+static uint32_t room_make(struct udp_socket *s, const struct udp_path *to, uint8_t tos, uint32_t segment,
+	uint32_t n, struct udp_path *origin)
+{
+	uint32_t room;
+
+	if (s->n_iovs + (n < UDP_GSO_SEGMENTS ? n : UDP_GSO_SEGMENTS) > UDP_TX_IOVS)
+		udp_flush(s);
+	room = room_in_last(s, to, tos, segment, origin);
+	if (room == 0) {
+		message_begin(s, to, tos, segment, origin);
+		room = pieces_at_once(s, segment);
+	}
+	return n < room ? n : room;
+}
+
+static void pieces_add(struct udp_socket *s, uint8_t *buf, size_t bytes, uint32_t n, uint32_t last)
+{
+	struct udp_train *t = &s->trains[s->n - 1];
+
+	s->iovs[s->n_iovs++] = (struct iovec){buf, bytes};
+	s->msgs[s->n - 1].msg_hdr.msg_iovlen++;
+	t->n += n;
+	t->full = last == t->segment;
+}
+
 void udp_send(struct udp_socket *s, struct udp_path *to, bool lasting, const struct train *t, uint8_t tos)
 {
 	uint32_t n;
 
 	for (uint32_t i = 0; i < t->n; i += n) {
-		const uint32_t most = pieces_at_once(s, t->len);
-		uint32_t last;
-		struct msghdr *h;
-
-		n = t->n - i < most ? t->n - i : most;
-		if (s->n_iovs + n > UDP_TX_IOVS)
-			udp_flush(s);
-		h = message_begin(s, to, tos);
-		last = train_len(t, i + n - 1);
+		n = room_make(s, to, tos, t->len, t->n - i, lasting ? to : NULL);
 		if (t->stride == t->len || n == 1) {
-			s->iovs[s->n_iovs++] = (struct iovec){
-				t->buf + (size_t)i * t->stride, (n - 1) * t->len + last};
-		} else {
-			for (uint32_t k = i; k < i + n; k++)
-				s->iovs[s->n_iovs++] = (struct iovec){
-					t->buf + (size_t)k * t->stride, train_len(t, k)};
+			const uint32_t last = train_len(t, i + n - 1);
+
+			pieces_add(s, t->buf + (size_t)i * t->stride, (size_t)(n - 1) * t->len + last, n, last);
+			continue;
 		}
-		h->msg_iovlen = (size_t)(&s->iovs[s->n_iovs] - h->msg_iov);
-		s->origin[s->n] = lasting ? to : NULL;
-		message_end(s, h, n > 1 ? (uint16_t)t->len : 0);
+		for (uint32_t k = i; k < i + n; k++)
+			pieces_add(s, t->buf + (size_t)k * t->stride, train_len(t, k), 1, train_len(t, k));
 	}
 }
 
@@ -261,17 +297,23 @@ void udp_send_scattered(struct udp_socket *s, const struct udp_path *to, uint8_t
 	uint32_t some;
 
 	for (uint32_t i = 0; i < n; i += some) {
-		const uint32_t most = pieces_at_once(s, len[i]);
-		struct msghdr *h;
-
-		some = n - i < most ? n - i : most;
-		if (s->n_iovs + some > UDP_TX_IOVS)
-			udp_flush(s);
-		h = message_begin(s, to, 0);
+		some = room_make(s, to, 0, len[i], n - i, NULL);
 		for (uint32_t k = i; k < i + some; k++)
-			s->iovs[s->n_iovs++] = (struct iovec){at[k], len[k]};
-		h->msg_iovlen = some;
-		message_end(s, h, some > 1 ? (uint16_t)len[i] : 0);
+			pieces_add(s, at[k], len[k], 1, len[k]);
+	}
+}
+
+/* Says how trains are to be cut: known only now, for they may have grown. */
+static void messages_finish(struct udp_socket *s)
+{
+	for (unsigned int i = 0; i < s->n; i++) {
+		struct msghdr *h = &s->msgs[i].msg_hdr;
+		const uint16_t segment = (uint16_t)s->trains[i].segment;
+
+		if (s->trains[i].n > 1)
+			control_add(h, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
+		if (h->msg_controllen == 0)
+			h->msg_control = NULL;
 	}
 }
 
@@ -292,16 +334,6 @@ static void control_strip(struct msghdr *h, bool stale_source)
 	h->msg_controllen = keep;
 	if (keep == 0)
 		h->msg_control = NULL;
-}
-
-static uint16_t segment_of(struct msghdr *h)
-{
-	uint16_t v = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c))
-		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_SEGMENT)
-			memcpy(&v, CMSG_DATA(c), sizeof(v));
-	return v;
 }
 
 static bool has_source(struct msghdr *h)
@@ -342,7 +374,7 @@ static bool source_may_be_stale(int e)
 static void refused(struct udp_socket *s, unsigned int i, int e)
 {
 	struct msghdr *h = &s->msgs[i].msg_hdr;
-	const uint16_t segment = segment_of(h);
+	const uint16_t segment = s->trains[i].n > 1 ? (uint16_t)s->trains[i].segment : 0;
 	const bool stale = source_may_be_stale(e) && has_source(h);
 
 	if (e == EIO && segment != 0)
@@ -351,8 +383,8 @@ static void refused(struct udp_socket *s, unsigned int i, int e)
 		s->counters.tx_dropped++;
 		return;
 	}
-	if (stale && s->origin[i] != NULL)
-		s->origin[i]->sticky = false;
+	if (stale && s->trains[i].origin != NULL)
+		s->trains[i].origin->sticky = false;
 	control_strip(h, stale);
 	s->counters.tx_resent++;
 	send_singly(s, h, segment != 0 ? segment : UINT16_MAX);
@@ -362,6 +394,7 @@ void udp_flush(struct udp_socket *s)
 {
 	unsigned int done = 0;
 
+	messages_finish(s);
 	while (done < s->n) {
 		int n = sendmmsg(s->fd, s->msgs + done, s->n - done, MSG_DONTWAIT);
 

@@ -93,6 +93,15 @@ struct udp_counters {
 	uint64_t tx_resent;    /* trains sent again one by one */
 };
 
+/* A message to the kernel: pieces of one length, the last one perhaps shorter, to one address. */
+struct udp_train {
+	uint32_t segment; /* bytes of a piece */
+	uint32_t n;
+	bool full;	  /* the last piece too: more may follow */
+	uint8_t tos;
+	struct udp_path *origin; /* whose source address may turn out stale; NULL: nobody's */
+};
+
 struct udp_socket {
 	int fd; /* -1: closed */
 	uint8_t kind, family;
@@ -101,8 +110,8 @@ struct udp_socket {
 	uint32_t overflow; /* last SO_RXQ_OVFL */
 	struct udp_counters counters;
 	struct mmsghdr msgs[UDP_TX_MESSAGES];
+	struct udp_train trains[UDP_TX_MESSAGES]; /* what is in each */
 	struct iovec iovs[UDP_TX_IOVS];
-	struct udp_path *origin[UDP_TX_MESSAGES]; /* whose source address may turn out stale */
 	union {
 		struct sockaddr_in in4;
 		struct sockaddr_in6 in6;
@@ -124,7 +133,7 @@ void udp_socket_set(struct udp_socket *s, int fd, enum udp_kind kind, enum udp_f
 
 /* Reads what is there, at most UDP_RX_ITEMS trains. */
 unsigned int udp_receive(struct udp_socket *s, struct udp_rx *rx);
-/* Queues a train; its bytes must stay until udp_flush. *to may lose its sticky source in udp_flush,
+/* Queues a train, with one before it if they fit; its bytes must stay until udp_flush. *to may lose its sticky source in udp_flush,
  * and must live until then, if `lasting`; else it is copied. */
 void udp_send(struct udp_socket *s, struct udp_path *to, bool lasting, const struct train *t, uint8_t tos);
 /* The same for messages that lie anywhere: at[i] of len[i]. All but the last have the same length. */

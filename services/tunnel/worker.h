@@ -270,6 +270,8 @@ void worker_tun_set(struct worker *w, enum tun_use use, int fd);
 /* Sets its queue aside, or takes it up again. */
 void worker_tun_use(struct worker *w, enum tun_use use, bool on);
 void worker_identity_set(struct worker *w, const struct noise_identity *id); /* NULL: none */
+/* Ends all peers now. */
+void worker_peers_end(struct worker *w);
 /* Everything queued for UDP leaves; the arena begins anew (unless a train is being made). */
 void worker_flush(struct worker *w);
 
