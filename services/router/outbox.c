@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/report.h"
+#include "core/vpn.h"
 #include "proto/gateway.pb.h"
 #include "proto/tunnel.pb.h"
 #include "service.h"
@@ -108,6 +109,11 @@ void outbox_state(struct state *s, bool now_or_never)
 	struct when now = when_of(s);
 	mvpn_GatewayIn out = {.which_body = mvpn_GatewayIn_session_state_tag};
 
+	if (!vpn_settled(s->r, now)) {
+		s->r->vpn.changed = true; /* told as soon as it is known */
+		s->told_at = now.mono;
+		return;
+	}
 	if (!now_or_never && !s->r->vpn.changed && !mono_reached(tell_at(s), now.mono))
 		return;
 	s->told_at = now.mono;
@@ -120,5 +126,7 @@ void outbox_state(struct state *s, bool now_or_never)
 
 mono_t outbox_deadline(const struct state *s)
 {
+	if (!vpn_settled(s->r, when_of(s)))
+		return mono_add(s->r->started_at, SETTLE_PATIENCE);
 	return s->r->vpn.changed ? service_now(s->service) : tell_at(s);
 }

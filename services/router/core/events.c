@@ -331,9 +331,8 @@ static void attempt_won(struct router *r, struct path *p, struct when now)
 	} else if (wanted) {
 		r->count.hops_done += live != NULL;
 		live_take(r, p, r->vpn.want_new ? DRAIN_HOP : DRAIN_WISH, now);
-	} else if (live == NULL) {
-		live_take(r, p, (dur_t){0}, now);
 	} else {
+		/* With no live one it takes over too, by seek_step, but not before a repair had its time. */
 		struct path *old = path_find(r, r->vpn.spare);
 
 		r->vpn.spare = p->id;

@@ -474,6 +474,13 @@ static void work(struct router *r, struct when now)
 		on_step(r, now);
 }
 
+bool vpn_settled(const struct router *r, struct when now)
+{
+	if (r->want.on ? r->tunnel.synced : r->want.known)
+		return true;
+	return mono_since(r->started_at, now.mono).ns >= SETTLE_PATIENCE.ns;
+}
+
 void vpn_step(struct router *r, struct when now)
 {
 	r->wake = mono_add(now.mono, REVIEW_EVERY);

@@ -43,6 +43,7 @@
 #define DIRECTORY_STILL DUR_S(2)  /* no relay came or went for this long */
 #define SETTINGS_PATIENCE DUR_MS(300)
 #define SNAPSHOT_PATIENCE DUR_S(2)
+#define SETTLE_PATIENCE DUR_MS(1500)
 #define MEASURE_PATIENCE DUR_MS(600)
 #define MEASURE_CANDIDATES 4
 #define BROKE_FOR DUR_S(60)
@@ -91,6 +92,9 @@ void vpn_on_link(struct router *r, bool up, struct when now);
 void vpn_on_payment(struct router *r, uint64_t session, const uint8_t node_id[static NODE_ID_SIZE],
 	bool own_fault, const char *why, struct when now);
 
+/* Is there something true to tell? Just after a start nobody has spoken yet, and a route that lives must
+ * not be called off or sought meanwhile. */
+bool vpn_settled(const struct router *r, struct when now);
 /* Orders what is missing and sets the phase. Call after events and at r->wake. */
 void vpn_step(struct router *r, struct when now);
 
