@@ -10,15 +10,16 @@ def sessions(lab, host):
 
 
 def test_tickets_flow_and_both_sides_agree(lab, client):
-    client.connect(hops=3)
+    client.connect(hops=3, exit="CA")  # an exit with a price; other hops may be free
     route = [h["name"] for h in client.hops()]
     client.sh(f"curl -sS --fail -o /dev/null 'http://web.test/blob?bytes={20 * MIB}&seed=3'")
     for host in ["client", *route]:
         check = lab.ctl(host, "ledger", "check")
         assert check is not None, f"the ledger of {host} adds up"
     paid = {h["name"]: h for h in client.hops()}
+    assert paid[route[-1]]["price_gwei_per_gib"] > 0
     for host in route:
-        assert paid[host]["tickets"] > 0, f"{host} was paid"
+        assert (paid[host]["tickets"] > 0) == (paid[host]["price_gwei_per_gib"] > 0), f"{host} was paid"
 
     def agree(host):
         # The relay's ledger knows, to the byte, what its tunnel counted.
