@@ -149,6 +149,14 @@ void ctl_flag(struct ctl_out *o, const char *key, bool x)
 	value_add(o, key, mvpn_CtlValue_flag_tag)->value.flag = x;
 }
 
+void ctl_id(struct ctl_out *o, const char *key, uint64_t id)
+{
+	char text[17];
+
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)id);
+	ctl_text(o, key, text);
+}
+
 void ctl_hex(struct ctl_out *o, const char *key, const uint8_t *p, size_t len)
 {
 	char text[2 * 64 + 1] = "";

@@ -32,6 +32,8 @@ void ctl_text(struct ctl_out *o, const char *key, const char *text);
 void ctl_number(struct ctl_out *o, const char *key, int64_t n);
 void ctl_real(struct ctl_out *o, const char *key, double v);
 void ctl_flag(struct ctl_out *o, const char *key, bool v);
+/* A 64-bit number that only names something (a session): 16 hex digits, the same in every tool. */
+void ctl_id(struct ctl_out *o, const char *key, uint64_t id);
 /* First `len` bytes as hex (shortened ids: give 8). */
 void ctl_hex(struct ctl_out *o, const char *key, const uint8_t *p, size_t len);
 /* Why it failed, for people: what is wrong and what to do. Returns e. */

@@ -206,7 +206,7 @@ static void put_hop(struct gateway *g, struct ctl_out *o, size_t position)
 	ctl_number(o, "tickets", p == NULL ? 0 : p->tickets);
 	ctl_text(o, "paid_gwei", p == NULL ? "0" : p->paid);
 	ctl_number(o, "used_bytes", p == NULL ? 0 : (int64_t)p->used_bytes);
-	ctl_number(o, "session", (int64_t)h->session);
+	ctl_id(o, "session", h->session);
 }
 
 static enum err verb_session(void *state, int argc, char *const *argv, struct ctl_out *o)

@@ -60,7 +60,7 @@ static void show_payer(struct ctl_out *o, const struct payer_session *s)
 	static const char *const positions[PAYER_POSITIONS] = {"entry", "middle", "exit"};
 
 	ctl_row(o, "sessions");
-	ctl_number(o, "session", (int64_t)s->row.session);
+	ctl_id(o, "session", s->row.session);
 	ctl_text(o, "side", "payer");
 	ctl_text(o, "role", s->for_exit ? "exit" : positions[s->row.position]);
 	ctl_text(o, "state", payer_phase_show(s));
@@ -91,7 +91,7 @@ static const char *payee_state(const struct payee_session *s)
 static void show_payee(struct ctl_out *o, const struct payee_session *s)
 {
 	ctl_row(o, "sessions");
-	ctl_number(o, "session", (int64_t)s->row.session);
+	ctl_id(o, "session", s->row.session);
 	ctl_text(o, "side", "payee");
 	ctl_text(o, "role", role_show(s->row.role));
 	ctl_text(o, "state", payee_state(s));

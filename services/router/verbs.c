@@ -197,7 +197,7 @@ static void hop_row(struct state *s, const struct path *p, unsigned int k, struc
 	ctl_real(o, "jitter_ms", ms_of_us(h->jitter_us));
 	ctl_real(o, "loss_pct", h->loss_ppm / 1e4);
 	ctl_number(o, "price_gwei", peer == NULL ? 0 : (int64_t)peer->price_gwei[path_role(p, k)]);
-	ctl_number(o, "session", (int64_t)h->session);
+	ctl_id(o, "session", h->session);
 }
 
 static enum err verb_route(void *state, int argc, char *const *argv, struct ctl_out *o)

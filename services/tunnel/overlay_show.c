@@ -8,13 +8,11 @@ void overlay_show_sessions(const struct overlay *o, struct ctl_out *out)
 {
 	for (uint32_t s = 0; s < o->conf.sessions_max; s++) {
 		const struct session_record *rec = &o->records[s];
-		char number[24];
 
 		if (rec->kind == SESSION_NONE)
 			continue;
-		snprintf(number, sizeof(number), "%016llx", (unsigned long long)rec->number);
 		ctl_row(out, "sessions");
-		ctl_text(out, "session", number);
+		ctl_id(out, "session", rec->number);
 		ctl_text(out, "role", rec->kind == SESSION_HOP ? "hop" : rec->told ? "relay" : "stranger");
 		ctl_flag(out, "relays", rec->relays);
 		ctl_flag(out, "exits", rec->exits);
@@ -76,18 +74,15 @@ void overlay_show_routes(const struct overlay *o, mono_t now, struct ctl_out *ou
 void overlay_show_circuits(const struct overlay *o, mono_t now, struct ctl_out *out)
 {
 	for (uint32_t s = 0; s < o->conf.sessions_max; s++) {
-		char number[24];
-
 		if (o->records[s].kind != SESSION_STRANGER)
 			continue;
-		snprintf(number, sizeof(number), "%016llx", (unsigned long long)o->records[s].number);
 		for (uint32_t slot = 0; slot <= CIRCUIT_LEGS_PER_SESSION; slot++) {
 			const struct circuit_leg *leg = circuit_find(&o->circuit, s, (uint16_t)slot);
 
 			if (leg == NULL)
 				continue;
 			ctl_row(out, "circuits");
-			ctl_text(out, "session", number);
+			ctl_id(out, "session", o->records[s].number);
 			ctl_number(out, "slot", leg->slot);
 			ctl_hex(out, "next_wg_pk", leg->next_wg_pk, 4);
 			ctl_flag(out, "answered", leg->answered);

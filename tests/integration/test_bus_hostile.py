@@ -103,7 +103,7 @@ def test_garbage_is_counted_and_costs_nothing(node, ctx):
     s = node.sender(ctx, SENDERS[node.service][0])
     s.send(hello(1))
     before, rss = node.counters(), node.rss_kb()
-    n = 5000
+    n = 1000
     for _ in range(n):
         s.send(b"\xff" + rng.randbytes(rng.randint(0, 300)))  # field number 31, wire type 7: never valid
     wait_until(lambda: node.counters()["bad_message"] >= before["bad_message"] + n, what="all were counted")
@@ -115,14 +115,14 @@ def test_mutated_messages_do_not_crash(node, ctx):
     rng = random.Random(2)
     s = node.sender(ctx, SENDERS[node.service][0])
     s.send(hello(2))
-    for _ in range(3000):
+    for _ in range(1000):
         body = rng.randbytes(rng.randint(0, 80))
         m = bytearray(varint(1 << 3) + varint(rng.getrandbits(40)) + field(rng.randint(4, 24), body))
         for _ in range(rng.randint(0, 3)):
             m[rng.randrange(len(m))] ^= 1 << rng.randrange(8)
         s.send(bytes(m))
     c = node.counters
-    wait_until(lambda: c()["bad_message"] + c()["bad_role"] + c()["received"] + c()["version_refused"] > 2000,
+    wait_until(lambda: c()["bad_message"] + c()["bad_role"] + c()["received"] + c()["version_refused"] > 700,
                what="they were read")
     assert node.process.poll() is None
 
@@ -165,8 +165,8 @@ def test_bad_configuration_says_what_to_do(service, tmp_path):
     subprocess.run([f"{BIN}/mvpn", "--dir", d, "init"], check=True, capture_output=True)
     args = [f"{BIN}/mvpn-{service}", "--dir", d, "--check"]
     assert subprocess.run(args, capture_output=True).returncode == 0
-    for text, words in (("[node\n", "line 1"), ("[node]\nname=" + "x" * 60 + "\n", "longer than"),
-                        ("[node]\ntest_network=perhaps\n", "neither yes nor no")):
+    for text, words in (("[node\n", "line 1"), (f"[{service}]\nfrobnicate = 1\n", "has no key 'frobnicate'"),
+                        ("junk\n", "neither [section] nor key"), ("[node]\0", "zero byte")):
         with open(f"{d}/node.ini", "w") as f:
             f.write(text)
         p = subprocess.run(args, capture_output=True, text=True)
