@@ -20,7 +20,7 @@ static struct {
 	bool known;
 	uint32_t session;
 	uint16_t slot;
-	uint64_t opened; /* incarnation of the leg */
+	uint64_t opened;		    /* incarnation of the leg */
 	mono_t surely_until, at_most_until; /* the first answer prolongs it, at most once */
 } model[NODES][INDICES];
 static uint64_t incarnation[SESSIONS][SLOTS];
@@ -39,7 +39,8 @@ static struct descriptor node(unsigned int n)
 
 static size_t message(uint8_t m[static 160], unsigned int type, uint32_t index, unsigned int cut)
 {
-	static const size_t sizes[] = {10, WG_INITIATION_SIZE, WG_RESPONSE_SIZE, WG_COOKIE_SIZE, 32, 40};
+	static const size_t sizes[] = {
+		10, WG_INITIATION_SIZE, WG_RESPONSE_SIZE, WG_COOKIE_SIZE, 32, 40};
 
 	memset(m, 0, 160);
 	m[0] = (uint8_t)type;
@@ -104,7 +105,8 @@ static void back(uint8_t a, uint8_t kind)
 	if (kind % 6 == WG_INITIATION || !model[n][index].known ||
 		leg->session != model[n][index].session || leg->slot != model[n][index].slot ||
 		incarnation[leg->session][leg->slot] != model[n][index].opened ||
-		mono_reached(model[n][index].at_most_until, now) || !net_endpoint_eq(&leg->next, &from))
+		mono_reached(model[n][index].at_most_until, now) ||
+		!net_endpoint_eq(&leg->next, &from))
 		abort();
 }
 

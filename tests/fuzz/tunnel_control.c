@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Control frames from a stranger, several in a row (each: 2 bytes of length, 1 of what else happens,
- * the frame), to a node that answers and asks. What decodes must encode to what decodes to the same. */
+/* Control frames from a stranger, several in a row (each: 2 bytes of length, 1 of what else
+ * happens, the frame), to a node that answers and asks. What decodes must encode to what decodes to
+ * the same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,8 +87,8 @@ static overlay_Reason on_to_service(
 	return overlay_Reason_REASON_UNSPECIFIED;
 }
 
-static const struct control_sink sink = {NULL, on_send, on_answered, on_failed, on_echoed, on_noticed,
-	on_extend, on_attach, on_close, on_detach, on_to_service};
+static const struct control_sink sink = {NULL, on_send, on_answered, on_failed, on_echoed,
+	on_noticed, on_extend, on_attach, on_close, on_detach, on_to_service};
 
 static void check_codec(const uint8_t *frame, size_t len)
 {

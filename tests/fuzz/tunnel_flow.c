@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Packets from the device and from exits, any bytes: [op, len LE16, packet] over and over. Nothing
- * from an exit may be made to look as if it came from elsewhere than the flow's remote; checksums that
- * were right stay right; the table stays within its bound. */
+ * from an exit may be made to look as if it came from elsewhere than the flow's remote; checksums
+ * that were right stay right; the table stays within its bound. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static struct flow f;
 static uint8_t pkt[PACKET_MAX];
 
-static const struct net_addr dev4 = {NET_IP4, {10, 99, 0, 2}}, dev6 = {NET_IP6, {0xfd, 0x99, [15] = 2}};
-static const struct net_addr res4 = {NET_IP4, {10, 99, 0, 1}}, res6 = {NET_IP6, {0xfd, 0x99, [15] = 1}};
-static const struct net_addr dns4 = {NET_IP4, {9, 9, 9, 9}}, dns6 = {NET_IP6, {0x26, 0x20, [15] = 9}};
+static const struct net_addr dev4 = {NET_IP4, {10, 99, 0, 2}},
+			     dev6 = {NET_IP6, {0xfd, 0x99, [15] = 2}};
+static const struct net_addr res4 = {NET_IP4, {10, 99, 0, 1}},
+			     res6 = {NET_IP6, {0xfd, 0x99, [15] = 1}};
+static const struct net_addr dns4 = {NET_IP4, {9, 9, 9, 9}},
+			     dns6 = {NET_IP6, {0x26, 0x20, [15] = 9}};
 
 static struct net_addr lent4(unsigned int e)
 {
@@ -59,7 +62,8 @@ static bool judge(size_t len)
 }
 
 /* Makes a likely packet of what the input gave. */
-static void dress(uint8_t op, size_t len, const struct net_addr *four, const struct net_addr *six, bool src)
+static void dress(
+	uint8_t op, size_t len, const struct net_addr *four, const struct net_addr *six, bool src)
 {
 	if (len < 40 || !(op & 0x40))
 		return;

@@ -76,7 +76,8 @@ static inline bool pk_good(const uint8_t *pkt, size_t len)
 
 /* A packet of `len` bytes in all between two textual addresses; the transport header and data are
  * zero but for what pk_tcp, pk_udp, pk_echo write. */
-static inline size_t pk_ip(uint8_t *pkt, size_t len, const char *src, const char *dst, uint8_t proto)
+static inline size_t pk_ip(
+	uint8_t *pkt, size_t len, const char *src, const char *dst, uint8_t proto)
 {
 	struct net_addr s, d;
 
@@ -108,8 +109,8 @@ static inline void pk_data(uint8_t *pkt, size_t from, size_t len)
 		pkt[i] = (uint8_t)(i * 7 + 3);
 }
 
-static inline void pk_tcp(uint8_t *pkt, size_t len, const char *src, uint16_t sport, const char *dst,
-	uint16_t dport, uint8_t flags)
+static inline void pk_tcp(uint8_t *pkt, size_t len, const char *src, uint16_t sport,
+	const char *dst, uint16_t dport, uint8_t flags)
 {
 	size_t h = pk_ip(pkt, len, src, dst, 6);
 
@@ -123,8 +124,8 @@ static inline void pk_tcp(uint8_t *pkt, size_t len, const char *src, uint16_t sp
 	pk_fill(pkt, len);
 }
 
-static inline void pk_udp(uint8_t *pkt, size_t len, const char *src, uint16_t sport, const char *dst,
-	uint16_t dport)
+static inline void pk_udp(
+	uint8_t *pkt, size_t len, const char *src, uint16_t sport, const char *dst, uint16_t dport)
 {
 	size_t h = pk_ip(pkt, len, src, dst, 17);
 
@@ -149,8 +150,8 @@ static inline void pk_icmp(
 }
 
 /* An ICMP error from src to dst about the packet `cause`, of which `keep` bytes are carried. */
-static inline size_t pk_error(uint8_t *pkt, const char *src, const char *dst, const uint8_t *cause,
-	size_t keep)
+static inline size_t pk_error(
+	uint8_t *pkt, const char *src, const char *dst, const uint8_t *cause, size_t keep)
 {
 	bool is6 = strchr(src, ':') != NULL;
 	size_t h = is6 ? 40 : 20, len = h + 8 + keep;

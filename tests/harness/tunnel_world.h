@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A small internet in one process on a virtual clock: relays and exits that run the overlay's cores with
- * real sessions and real cryptography, one client with its routes and flows, a web that answers, and
- * links that delay, lose, reorder and duplicate by a seed.
+/* A small internet in one process on a virtual clock: relays and exits that run the overlay's cores
+ * with real sessions and real cryptography, one client with its routes and flows, a web that
+ * answers, and links that delay, lose, reorder and duplicate by a seed.
  *
- * Each node keeps all that it knows in one block of memory, so that a test can look through it for what it
- * must not know. */
+ * Each node keeps all that it knows in one block of memory, so that a test can look through it for
+ * what it must not know. */
 #ifndef TESTS_TUNNEL_WORLD_H
 #define TESTS_TUNNEL_WORLD_H
 
@@ -26,23 +26,23 @@
 #include "services/tunnel/core/session.h"
 #include "tests/harness/tunnel_pk.h"
 
-#define CHECK(cond)                                                                    \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);     \
-			abort();                                                       \
-		}                                                                      \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
-#define NODES 8		/* 0 is the client */
-#define SESSIONS 24	/* per node */
+#define NODES 8	    /* 0 is the client */
+#define SESSIONS 24 /* per node */
 #define LEGS 32
 #define ROUTES 6
 #define DATAGRAM_MAX 1600
 #define WIRE_MAX 4096
 #define PORT_PUBLIC 51820
 #define PORT_ONWARD 40000
-#define PORT_TUN 1	/* what the web sends back to an exit */
+#define PORT_TUN 1 /* what the web sends back to an exit */
 #define WEB "203.0.113.80"
 #define DEVICE "10.99.0.2"
 
@@ -51,7 +51,7 @@ struct node;
 
 struct sess {
 	bool used;
-	bool ended;	 /* free it once the call that led here has returned */
+	bool ended;		  /* free it once the call that led here has returned */
 	bool established, failed; /* to be told to the route */
 	struct session s;
 	struct meter meter;
@@ -130,7 +130,7 @@ struct world {
 	/* the web */
 	uint64_t n_web, n_back; /* packets that reached the web, answers that reached the device */
 	mono_t back_at;
-	uint8_t web_saw[8][4];	/* sources that the web saw */
+	uint8_t web_saw[8][4]; /* sources that the web saw */
 	unsigned int n_web_saw;
 	uint64_t n_data_in_flight;
 };
@@ -313,7 +313,8 @@ static inline void on_emit(void *ctx, struct session *s, enum session_effect fx)
 
 static const struct session_ops world_ops = {on_index_new, on_index_free, on_emit};
 
-static inline struct sess *sess_new(struct node *h, const struct noise_identity *id, const uint8_t *pk)
+static inline struct sess *sess_new(
+	struct node *h, const struct noise_identity *id, const uint8_t *pk)
 {
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		struct sess *e = &h->sess[i];
@@ -362,13 +363,16 @@ static inline overlay_Reason relay_extend(void *ctx, uint32_t session, const ove
 	const struct circuit_leg *leg;
 	const uint8_t *held;
 
-	if (descriptor_accept(in->descriptor.bytes, in->descriptor.size, h->w->wall, true, &d) != OK)
+	if (descriptor_accept(in->descriptor.bytes, in->descriptor.size, h->w->wall, true, &d) !=
+		OK)
 		return overlay_Reason_REASON_DESCRIPTOR;
-	switch (circuit_extend(&h->circuit, h->w->now, session, (uint16_t)in->slot, &d, DUR_S(3600))) {
+	switch (circuit_extend(
+		&h->circuit, h->w->now, session, (uint16_t)in->slot, &d, DUR_S(3600))) {
 	case OK:
 		held = circuit_take_held(&h->circuit, h->w->now, session, (uint16_t)in->slot);
-		if (held != NULL && circuit_forward(&h->circuit, h->w->now, session, (uint16_t)in->slot, held,
-					    WG_INITIATION_SIZE, &leg) == OK)
+		if (held != NULL &&
+			circuit_forward(&h->circuit, h->w->now, session, (uint16_t)in->slot, held,
+				WG_INITIATION_SIZE, &leg) == OK)
 			wire_send(h->w, &h->onward, &leg->next, held, WG_INITIATION_SIZE);
 		return overlay_Reason_REASON_UNSPECIFIED;
 	case ERR_UNAVAILABLE:
@@ -417,7 +421,8 @@ static inline overlay_Reason relay_detach(void *ctx, uint32_t session)
 static inline void exit_packet(struct node *h, struct sess *e, uint8_t *pkt, size_t len)
 {
 	struct world *w = h->w;
-	struct net_endpoint tun = world_ep(h->n, PORT_TUN), web = {{NET_IP4, {203, 0, 113, 80}}, 80};
+	struct net_endpoint tun = world_ep(h->n, PORT_TUN),
+			    web = {{NET_IP4, {203, 0, 113, 80}}, 80};
 	uint8_t a[4], ports[4];
 	unsigned int i = 0;
 
@@ -488,7 +493,8 @@ static inline size_t open_transport(struct node *h, struct sess *e, uint8_t *byt
 		.len = (uint32_t)(len - WG_OVERHEAD),
 		.counter = le64_get(bytes + 8)};
 
-	if (session_open_batch(&e->s, &h->env, &h->w->aead, h->w->now, wg_receiver_index(bytes), &op, 1) == 0)
+	if (session_open_batch(
+		    &e->s, &h->env, &h->w->aead, h->w->now, wg_receiver_index(bytes), &op, 1) == 0)
 		return SIZE_MAX;
 	return op.len;
 }
@@ -508,7 +514,8 @@ static inline void relay_initiation(struct node *h, const struct datagram *d)
 	if (noise_initiation_open(&h->id, &msg, &re) != OK)
 		return;
 	for (uint32_t i = 0; i < SESSIONS; i++)
-		if (h->sess[i].used && memcmp(h->sess[i].s.remote.static_pk, re.remote_static, 32) == 0)
+		if (h->sess[i].used &&
+			memcmp(h->sess[i].s.remote.static_pk, re.remote_static, 32) == 0)
 			e = &h->sess[i];
 	if (e == NULL) {
 		if (admit_room(&h->admit, h->w->now, &victim) != OK)
@@ -608,8 +615,8 @@ static inline void carry_by(struct world *w, struct sess *e, const struct net_en
 		e->parent = handle_of(w->node[0], hop_sess(w, e->route, e->hop - 1));
 }
 
-static inline void on_open(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
-	const struct net_endpoint *ep)
+static inline void on_open(void *ctx, struct route *r, unsigned int hop,
+	const struct route_target *target, const struct net_endpoint *ep)
 {
 	struct world *w = ctx;
 	struct sess *e = sess_new(w->node[0], NULL, target->wg_pk);
@@ -647,7 +654,8 @@ static inline void on_echo(void *ctx, struct route *r, unsigned int hop, uint64_
 	(void)!control_echo(&e->q, handle_of(w->node[0], e), nonce, 0, &w->control_sink);
 }
 
-static inline void on_carry(void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep)
+static inline void on_carry(
+	void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep)
 {
 	struct world *w = ctx;
 	struct sess *e = hop_sess(w, from, from->n_hops - 1);
@@ -673,8 +681,8 @@ static inline void on_built(void *ctx, struct route *r, dur_t build_time)
 
 	(void)build_time;
 	if (*exit == FLOW_NO_EXIT)
-		CHECK(flow_exit_add(&w->flow, &r->lease.ip4, &r->lease.ip6, &r->lease.dns4, &r->lease.dns6,
-			      exit) == OK);
+		CHECK(flow_exit_add(&w->flow, &r->lease.ip4, &r->lease.ip6, &r->lease.dns4,
+			      &r->lease.dns6, exit) == OK);
 	flow_use(&w->flow, *exit);
 	if (w->dead_route != NULL && w->dead_hop + 1 == w->dead_route->n_hops)
 		flow_exit_del(&w->flow, w->flow_exit[w->dead_route - w->route]);
@@ -682,7 +690,8 @@ static inline void on_built(void *ctx, struct route *r, dur_t build_time)
 	w->n_built++;
 }
 
-static inline void on_failed(void *ctx, struct route *r, unsigned int hop, enum err err, const char *why)
+static inline void on_failed(
+	void *ctx, struct route *r, unsigned int hop, enum err err, const char *why)
 {
 	struct world *w = ctx;
 
@@ -753,7 +762,8 @@ static inline void on_noticed(void *ctx, uint32_t session, const overlay_Notice 
 	route_on_notice(e->route, w->now, e->hop, notice, &w->route_sink);
 }
 
-static inline void client_message(struct world *w, uint8_t *bytes, size_t len, const struct net_endpoint *from);
+static inline void client_message(
+	struct world *w, uint8_t *bytes, size_t len, const struct net_endpoint *from);
 
 static inline void client_payload(struct world *w, struct sess *e, uint8_t *p, size_t len)
 {
@@ -764,14 +774,16 @@ static inline void client_payload(struct world *w, struct sess *e, uint8_t *p, s
 
 	switch (frame_kind(p, len)) {
 	case FRAME_CONTROL:
-		control_on_frame(&c->responder, &e->q, w->now, handle_of(c, e), p, len, &w->control_sink);
+		control_on_frame(
+			&c->responder, &e->q, w->now, handle_of(c, e), p, len, &w->control_sink);
 		break;
 	case FRAME_RELAY:
 		if (frame_relay_get(p, len, &slot, &msg, &n))
 			client_message(w, p + FRAME_HEADER_SIZE, n, NULL);
 		break;
 	case FRAME_IP4:
-		if (flow_in(&w->flow, w->now, w->flow_exit[e->route - w->route], p, len, false) == FLOW_PASS) {
+		if (flow_in(&w->flow, w->now, w->flow_exit[e->route - w->route], p, len, false) ==
+			FLOW_PASS) {
 			CHECK(pk_good(p, len) && pk_dst_is(p, DEVICE) && pk_src_is(p, WEB));
 			w->n_back++;
 			w->back_at = w->now;
@@ -784,7 +796,8 @@ static inline void client_payload(struct world *w, struct sess *e, uint8_t *p, s
 	}
 }
 
-static inline void client_message(struct world *w, uint8_t *bytes, size_t len, const struct net_endpoint *from)
+static inline void client_message(
+	struct world *w, uint8_t *bytes, size_t len, const struct net_endpoint *from)
 {
 	struct node *c = w->node[0];
 	unsigned int type = wg_message_type(bytes, len);
@@ -823,7 +836,8 @@ static inline void settle(struct world *w)
 		}
 		if (e->used && e->failed && !e->ended) {
 			e->failed = false;
-			route_on_session_failed(e->route, w->now, e->hop, ERR_TIMEOUT, &w->route_sink);
+			route_on_session_failed(
+				e->route, w->now, e->hop, ERR_TIMEOUT, &w->route_sink);
 		}
 	}
 	for (unsigned int k = 0; k < NODES; k++) {
@@ -952,7 +966,8 @@ static inline mono_t relays_deadline(const struct world *w)
 	for (unsigned int k = 1; k < NODES; k++)
 		for (uint32_t i = 0; i < SESSIONS && !w->node[k]->dead; i++)
 			if (w->node[k]->sess[i].used)
-				d = mono_min(d, session_deadline(&w->node[k]->sess[i].s, w->node[k]->env.conf));
+				d = mono_min(d, session_deadline(&w->node[k]->sess[i].s,
+							w->node[k]->env.conf));
 	return d;
 }
 
@@ -1043,7 +1058,8 @@ static inline struct node *node_new(struct world *w, unsigned int n)
 {
 	struct node *h = calloc(1, sizeof(*h));
 	const uint64_t key[2] = {n + 1, 77};
-	const struct circuit_conf cc = {.sessions_max = SESSIONS, .legs_max = LEGS, .have_ip4 = true};
+	const struct circuit_conf cc = {
+		.sessions_max = SESSIONS, .legs_max = LEGS, .have_ip4 = true};
 	const struct admit_conf ac = {
 		.sessions_max = SESSIONS, .strangers_max = SESSIONS - 4, .prefixes_max = 40};
 	const struct lease_conf lc = {.pool4 = {{NET_IP4, {100, 64, (uint8_t)n}}, 24},
@@ -1064,7 +1080,8 @@ static inline struct node *node_new(struct world *w, unsigned int n)
 	cookie_checker_init(&h->checker, &h->id);
 	keypair_pool_add(&h->pool, h->pairs, SESSIONS * SESSION_KEYPAIRS);
 	h->env = (struct session_env){&session_conf_wireguard, &world_ops, h, &h->rng, &h->pool};
-	CHECK(circuit_bytes(&cc) <= sizeof(h->circuit_mem) && admit_bytes(&ac) <= sizeof(h->admit_mem));
+	CHECK(circuit_bytes(&cc) <= sizeof(h->circuit_mem) &&
+		admit_bytes(&ac) <= sizeof(h->admit_mem));
 	CHECK(lease_bytes(&lc) <= sizeof(h->lease_mem) && lease_bytes(&lc) > 0);
 	CHECK(control_responder_bytes(&rc) <= sizeof(h->responder_mem));
 	circuit_init(&h->circuit, &cc, h->circuit_mem, key);
@@ -1091,8 +1108,8 @@ static inline struct world *world_new(uint32_t seed_number)
 	w->now.ns = DUR_S(1000).ns;
 	w->wall.s = 1800000000;
 	w->delay_us = 10000;
-	w->route_sink = (struct route_sink){w, on_open, on_handshake, on_request, on_echo, on_carry, on_end,
-		on_built, on_failed, on_dead, on_closed, NULL};
+	w->route_sink = (struct route_sink){w, on_open, on_handshake, on_request, on_echo, on_carry,
+		on_end, on_built, on_failed, on_dead, on_closed, NULL};
 	w->control_sink = (struct control_sink){.ctx = w,
 		.send = on_control_send,
 		.answered = on_answered,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The overlay as a whole on a virtual clock: routes of 1..3 hops through real sessions, over links that
- * lose, delay, reorder and duplicate; deaths of hops; the exit's session moving; who knows what; and that
- * nothing is left behind. */
+/* The overlay as a whole on a virtual clock: routes of 1..3 hops through real sessions, over links
+ * that lose, delay, reorder and duplicate; deaths of hops; the exit's session moving; who knows
+ * what; and that nothing is left behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,8 @@
 
 static const unsigned int path_a[] = {1, 2, 7}, path_b[] = {3, 4, 7}, path_c[] = {5, 6, 4};
 
-static struct route *built(struct world *w, const unsigned int *path, unsigned int n, struct route *exit_of)
+static struct route *built(
+	struct world *w, const unsigned int *path, unsigned int n, struct route *exit_of)
 {
 	struct route *r = world_build(w, path, n, exit_of);
 	uint32_t before = w->n_built;
@@ -77,7 +78,8 @@ static void a_route_of_n_hops_takes_n_handshake_round_trips(void **state)
 		for (unsigned int k = 1; k <= n; k++)
 			want_ms += 20 * k;
 		want_ms += 20 * n;
-		assert_in_range((r->ready_at.ns - r->started_at.ns) / 1000000, want_ms, want_ms + 1);
+		assert_in_range(
+			(r->ready_at.ns - r->started_at.ns) / 1000000, want_ms, want_ms + 1);
 		traffic(w, 1000, 1000);
 		world_pass_ms(w, 200);
 		assert_int_equal(w->n_web, 50);
@@ -160,8 +162,8 @@ static void rekeying_loses_nothing(void **state)
 	ends_clean(w);
 }
 
-/* 1 % loss on each link each way, delay 10..110 ms, duplicates: ten minutes of traffic that is answered and as
- * much that is not, and nobody is declared dead. */
+/* 1 % loss on each link each way, delay 10..110 ms, duplicates: ten minutes of traffic that is
+ * answered and as much that is not, and nobody is declared dead. */
 static void loss_and_jitter_raise_no_false_alarm(void **state)
 {
 	(void)state;
@@ -184,7 +186,8 @@ static void loss_and_jitter_raise_no_false_alarm(void **state)
 	}
 }
 
-/* Until answers flow again after `from`; the route in use may be replaced as soon as it is said to be dead. */
+/* Until answers flow again after `from`; the route in use may be replaced as soon as it is said to
+ * be dead. */
 static uint64_t recover(struct world *w, uint16_t port, const unsigned int *path, bool same_exit)
 {
 	mono_t from = w->now;
@@ -209,8 +212,8 @@ static uint64_t recover(struct world *w, uint16_t port, const unsigned int *path
 	return mono_since(from, w->back_at).ns / 1000000;
 }
 
-/* The middle relay dies in the midst of traffic: flows go on by a new path with the same exit, and the
- * web sees the same address. */
+/* The middle relay dies in the midst of traffic: flows go on by a new path with the same exit, and
+ * the web sees the same address. */
 static void middle_dies_and_the_exit_session_moves(void **state)
 {
 	uint64_t worst[2] = {0, 0}, sum = 0;
@@ -238,12 +241,14 @@ static void middle_dies_and_the_exit_session_moves(void **state)
 		sum += ms;
 		ends_clean(w);
 	}
-	print_message("middle dead to answers again: mean %lu ms, worst %lu ms; %lu ms at 10 ms a link\n",
+	print_message(
+		"middle dead to answers again: mean %lu ms, worst %lu ms; %lu ms at 10 ms a link\n",
 		(unsigned long)(sum / rounds), (unsigned long)worst[0], (unsigned long)worst[1]);
 	assert_true(worst[1] < 3000 && worst[0] < 4000);
 }
 
-/* The exit dies: a new route with another exit, new flows work; the old flow moves too, being UDP. */
+/* The exit dies: a new route with another exit, new flows work; the old flow moves too, being UDP.
+ */
 static void exit_dies_and_new_flows_work(void **state)
 {
 	uint64_t worst[2] = {0, 0};
@@ -348,7 +353,8 @@ static void chaos_leaves_nothing_behind(void **state)
 			case 1:
 				for (int k = 0; k < 3; k++)
 					path[k] = 1 + (unsigned int)rng_below(&w->dice, NODES - 1);
-				(void)world_build(w, path, 1 + (unsigned int)rng_below(&w->dice, 3), NULL);
+				(void)world_build(
+					w, path, 1 + (unsigned int)rng_below(&w->dice, 3), NULL);
 				break;
 			case 2:
 				if (!w->route_used[i] || r->state != ROUTE_READY)
@@ -363,14 +369,16 @@ static void chaos_leaves_nothing_behind(void **state)
 				break;
 			case 3:
 				if (w->route_used[i])
-					route_close(r, w->now, DUR_MS(rng_below(&w->dice, 3000)), &w->route_sink);
+					route_close(r, w->now, DUR_MS(rng_below(&w->dice, 3000)),
+						&w->route_sink);
 				break;
 			case 4:
 				if (w->route_used[i] && rng_below(&w->dice, 4) == 0)
 					route_abort(r, &w->route_sink);
 				break;
 			case 5:
-				w->node[1 + rng_below(&w->dice, NODES - 1)]->dead ^= rng_below(&w->dice, 3) == 0;
+				w->node[1 + rng_below(&w->dice, NODES - 1)]->dead ^=
+					rng_below(&w->dice, 3) == 0;
 				break;
 			default:
 				break;

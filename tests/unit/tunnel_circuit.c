@@ -129,7 +129,8 @@ static void frames_go_out_by_their_leg_and_come_back_by_index(void **state)
 	assert_int_equal(back(b, 9, WG_TRANSPORT, 101, &leg), ERR_NOT_FOUND);
 	assert_int_equal(back(b, 8, WG_TRANSPORT, 100, &leg), ERR_NOT_FOUND);
 	want.port++;
-	assert_int_equal(circuit_back(&b->c, b->now, &want, message(WG_TRANSPORT, 0, 100), 48, &leg),
+	assert_int_equal(
+		circuit_back(&b->c, b->now, &want, message(WG_TRANSPORT, 0, 100), 48, &leg),
 		ERR_NOT_FOUND);
 	assert_int_equal(b->c.n.no_index, 3);
 }
@@ -160,13 +161,15 @@ static void only_well_formed_messages_pass(void **state)
 	for (unsigned int type = 0; type <= 5; type++) {
 		for (size_t len = 0; len <= sizeof(m); len++) {
 			bool good = (type == 1 && len == 148) || (type == 2 && len == 92) ||
-				(type == 3 && len == 64) || (type == 4 && len >= 32);
+				    (type == 3 && len == 64) || (type == 4 && len >= 32);
 
 			memcpy(m, message(type, 100, 100), WG_INITIATION_SIZE);
 			b->now.ns += DUR_S(1).ns; /* tokens for the initiations */
-			assert_int_equal(circuit_forward(&b->c, b->now, 1, 4, m, len, &leg) ==
-					ERR_MALFORMED, !good);
-			assert_int_equal(circuit_back(&b->c, b->now, &e, m, len, &leg) == ERR_MALFORMED,
+			assert_int_equal(
+				circuit_forward(&b->c, b->now, 1, 4, m, len, &leg) == ERR_MALFORMED,
+				!good);
+			assert_int_equal(
+				circuit_back(&b->c, b->now, &e, m, len, &leg) == ERR_MALFORMED,
 				!good);
 		}
 	}
@@ -220,7 +223,8 @@ static void index_of_another_leg_is_not_taken_over(void **state)
 	assert_int_equal(extend(b, 2, 5, 8), OK);
 	assert_int_equal(forward(b, 2, 4, WG_INITIATION, 100, &leg), ERR_DENIED);
 	assert_int_equal(b->c.n.collisions, 1);
-	assert_int_equal(forward(b, 2, 5, WG_INITIATION, 100, &leg), OK); /* other next hop: no pair */
+	assert_int_equal(
+		forward(b, 2, 5, WG_INITIATION, 100, &leg), OK); /* other next hop: no pair */
 	assert_int_equal(back(b, 9, WG_TRANSPORT, 100, &leg), OK);
 	assert_int_equal(leg->session, 1);
 	assert_int_equal(forward(b, 2, 4, WG_INITIATION, 101, &leg), OK);

@@ -247,7 +247,8 @@ static void request_is_answered_once(void **state)
 	struct bench *b = *state;
 	overlay_Control m = request(overlay_Control_attach_tag, 0), a;
 
-	assert_int_equal(control_request(&b->q, b->now, 1, &m, 42, DUR_MS(0), DUR_S(5), &b->sink), OK);
+	assert_int_equal(
+		control_request(&b->q, b->now, 1, &m, 42, DUR_MS(0), DUR_S(5), &b->sink), OK);
 	m = last_sent(b);
 	a = request(overlay_Control_extended_tag, m.id); /* wrong kind */
 	a.answer = true;
@@ -273,7 +274,8 @@ static void request_is_retransmitted_with_doubling_until_its_deadline(void **sta
 	static const uint64_t at_ms[] = {300, 900, 2100, 4500, 7500}; /* 300 600 1200 2400 3000 */
 	mono_t start = b->now;
 
-	assert_int_equal(control_request(&b->q, b->now, 1, &m, 1, DUR_MS(0), DUR_S(8), &b->sink), OK);
+	assert_int_equal(
+		control_request(&b->q, b->now, 1, &m, 1, DUR_MS(0), DUR_S(8), &b->sink), OK);
 	m = last_sent(b);
 	for (int i = 0; i < 5; i++) {
 		b->now.ns = start.ns + DUR_MS(at_ms[i]).ns;
@@ -295,7 +297,8 @@ static void request_is_retransmitted_with_doubling_until_its_deadline(void **sta
 /* [P-32] */
 static void first_interval_follows_the_rtt(void **state)
 {
-	static const uint64_t cases[][2] = {{1, 200}, {100, 200}, {150, 300}, {500, 1000}, {900, 1000}};
+	static const uint64_t cases[][2] = {
+		{1, 200}, {100, 200}, {150, 300}, {500, 1000}, {900, 1000}};
 	struct bench *b = *state;
 
 	for (size_t i = 0; i < 5; i++) {
@@ -305,8 +308,8 @@ static void first_interval_follows_the_rtt(void **state)
 		assert_int_equal(control_request(&b->q, b->now, 1, &m, 1, DUR_MS(cases[i][0]),
 					 DUR_S(8), &b->sink),
 			OK);
-		assert_int_equal(control_requester_deadline(&b->q).ns - b->now.ns,
-			DUR_MS(cases[i][1]).ns);
+		assert_int_equal(
+			control_requester_deadline(&b->q).ns - b->now.ns, DUR_MS(cases[i][1]).ns);
 	}
 }
 
@@ -320,7 +323,8 @@ static void window_is_bounded_and_ids_differ(void **state)
 		overlay_Control m = request(overlay_Control_detach_tag, 0);
 
 		assert_int_equal(
-			control_request(&b->q, b->now, 1, &m, 1, DUR_MS(0), DUR_S(8), &b->sink), OK);
+			control_request(&b->q, b->now, 1, &m, 1, DUR_MS(0), DUR_S(8), &b->sink),
+			OK);
 		assert_true(last_sent(b).id > last);
 		last = last_sent(b).id;
 	}
@@ -343,7 +347,8 @@ static void echo_returns_its_nonce_without_padding(void **state)
 	assert_int_equal(a.body.echo.padding.size, 0);
 	control_on_frame(&b->r, &b->q, b->now, 1, b->sent, b->sent_len, &b->sink);
 	assert_int_equal(b->nonce, 777);
-	assert_int_equal(control_requester_deadline(&b->q).ns, MONO_NEVER.ns); /* nothing to repeat */
+	assert_int_equal(
+		control_requester_deadline(&b->q).ns, MONO_NEVER.ns); /* nothing to repeat */
 	assert_int_equal(control_echo(&b->q, 1, 777, 1281, &b->sink), ERR_TOO_LARGE);
 }
 
@@ -398,16 +403,19 @@ static void to_service_is_delivered_once_and_answered_alike(void **state)
 	deliver(b, 1, &m);
 	assert_int_equal(b->n_asked, 1);
 	assert_int_equal(b->n_sent, 0);
-	assert_int_equal(control_answer_service(&b->r, b->now, 2, 5, NULL, 0, &b->sink), ERR_NOT_FOUND);
 	assert_int_equal(
-		control_answer_service(&b->r, b->now, 1, 5, (const uint8_t *)"xyz", 3, &b->sink), OK);
+		control_answer_service(&b->r, b->now, 2, 5, NULL, 0, &b->sink), ERR_NOT_FOUND);
+	assert_int_equal(
+		control_answer_service(&b->r, b->now, 1, 5, (const uint8_t *)"xyz", 3, &b->sink),
+		OK);
 	assert_int_equal(
 		control_answer_service(&b->r, b->now, 1, 5, (const uint8_t *)"xyz", 3, &b->sink),
 		ERR_NOT_FOUND);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(b->n_sent, 1 + i);
 		assert_memory_equal(last_sent(b).body.to_service.payload.bytes, "xyz", 3);
-		assert_int_equal(last_sent(b).body.to_service.service, overlay_Service_SERVICE_LEDGER);
+		assert_int_equal(
+			last_sent(b).body.to_service.service, overlay_Service_SERVICE_LEDGER);
 		deliver(b, 1, &m);
 	}
 	assert_int_equal(b->n_asked, 1);
@@ -435,7 +443,8 @@ static void service_that_is_silent_is_busy_and_answers_are_forgotten(void **stat
 	control_responder_tick(&b->r, b->now, &b->sink);
 	assert_int_equal(last_sent(b).body.refused.reason, overlay_Reason_REASON_BUSY);
 	assert_int_equal(last_sent(b).id, 5);
-	assert_int_equal(control_answer_service(&b->r, b->now, 1, 5, NULL, 0, &b->sink), ERR_NOT_FOUND);
+	assert_int_equal(
+		control_answer_service(&b->r, b->now, 1, 5, NULL, 0, &b->sink), ERR_NOT_FOUND);
 
 	deliver(b, 1, &m);
 	assert_int_equal(control_answer_service(&b->r, b->now, 1, 5, NULL, 0, &b->sink), OK);

@@ -38,8 +38,8 @@ static struct net_addr addr(const char *s)
 	return a;
 }
 
-static unsigned int add_exit(struct bench *b, const char *ip4, const char *ip6, const char *dns4,
-	const char *dns6)
+static unsigned int add_exit(
+	struct bench *b, const char *ip4, const char *ip6, const char *dns4, const char *dns6)
 {
 	struct net_addr i4 = addr(ip4), i6 = addr(ip6), d4 = addr(dns4), d6 = addr(dns6);
 	unsigned int e;
@@ -171,7 +171,8 @@ static void partial_checksum_is_the_pseudo_header_of_the_new_addresses(void **st
 	for (int six = 0; six < 2; six++) {
 		size_t at = (six ? 40 : 20) + 16;
 
-		pk_tcp(b->pkt, 1500, six ? DEV6 : DEV4, 1000, six ? WEB6 : WEB4, 443, PACKET_TCP_ACK);
+		pk_tcp(b->pkt, 1500, six ? DEV6 : DEV4, 1000, six ? WEB6 : WEB4, 443,
+			PACKET_TCP_ACK);
 		be16_put(b->pkt + at, (uint16_t)pk_pseudo(b->pkt, 1500));
 		assert_int_equal(flow_out(&b->f, b->now, b->pkt, 1500, true, &e), FLOW_PASS);
 		pk_tcp(want, 1500, six ? "fd01::20" : "100.64.1.20", 1000, six ? WEB6 : WEB4, 443,
@@ -299,7 +300,8 @@ static void icmp_errors_come_in_for_the_flow_they_are_about(void **state)
 		for (int tcp = 0; tcp < 2; tcp++) {
 			for (size_t keep = h + 8; keep <= 500; keep += 46) {
 				if (tcp)
-					pk_tcp(cause, 500, dev[v], 1000, web[v], 443, PACKET_TCP_SYN);
+					pk_tcp(cause, 500, dev[v], 1000, web[v], 443,
+						PACKET_TCP_SYN);
 				else
 					pk_udp(cause, 500, dev[v], 1000, web[v], 443);
 				memcpy(sent, cause, 500);
@@ -433,12 +435,12 @@ static void idle_flows_end_by_their_kind(void **state)
 		int kind;
 		dur_t idle;
 	} cases[] = {
-		{0, {120000000000}}, /* UDP */
-		{1, {20000000000}},  /* DNS */
-		{2, {30000000000}},  /* ICMP */
-		{3, {120000000000}}, /* TCP without an answer */
-		{4, {7200000000000}}, /* TCP */
-		{5, {10000000000}},  /* TCP reset */
+		{0, {120000000000}},  /* UDP */
+		{1, {20000000000}},   /* DNS */
+		{2, {30000000000}},   /* ICMP */
+		{3, {120000000000}},  /* TCP without an answer */
+		{4, {7440000000000}}, /* TCP */
+		{5, {10000000000}},   /* TCP reset */
 	};
 	struct bench *b = *state;
 	unsigned int e;
@@ -506,7 +508,8 @@ static void when_an_exit_is_gone_udp_and_syn_move_and_tcp_is_told(void **state)
 	assert_int_equal(flow_exit_flows(&b->f, b->a), 0);
 	assert_int_equal(tcp_out(b, 1000, PACKET_TCP_SYN, &e), FLOW_NO_ROUTE);
 	flow_use(&b->f, b->b);
-	assert_int_equal(tcp_out(b, 1000, PACKET_TCP_SYN, &e), FLOW_PASS); /* not answered yet: moves */
+	assert_int_equal(
+		tcp_out(b, 1000, PACKET_TCP_SYN, &e), FLOW_PASS); /* not answered yet: moves */
 	assert_int_equal(e, b->b);
 	assert_int_equal(tcp_out(b, 1001, PACKET_TCP_ACK, &e), FLOW_EXIT_GONE);
 	pk_udp(b->pkt, 60, DEV4, 1002, WEB4, 443);
@@ -557,7 +560,8 @@ static void full_table_gives_up_the_longest_unused(void **state)
 		assert_int_equal(tcp_out(b, (uint16_t)(1000 + i), PACKET_TCP_SYN, &e), FLOW_PASS);
 	}
 	b->now.ns += DUR_S(1).ns;
-	assert_int_equal(tcp_out(b, 1000, PACKET_TCP_ACK, &e), FLOW_PASS); /* the oldest is used again */
+	assert_int_equal(
+		tcp_out(b, 1000, PACKET_TCP_ACK, &e), FLOW_PASS); /* the oldest is used again */
 	assert_int_equal(tcp_out(b, 5000, PACKET_TCP_SYN, &e), FLOW_PASS);
 	assert_int_equal(b->f.n.evicted, 1);
 	assert_int_equal(flow_exit_flows(&b->f, b->a), FLOWS);

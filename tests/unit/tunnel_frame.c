@@ -11,9 +11,9 @@
 /* [P-1] */
 static void first_nibble_tells_the_kind(void **state)
 {
-	static const enum frame_kind kinds[16] = {FRAME_BAD, FRAME_RELAY, FRAME_CONTROL, FRAME_BAD, FRAME_IP4,
-		FRAME_BAD, FRAME_IP6, FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD,
-		FRAME_BAD, FRAME_BAD, FRAME_BAD};
+	static const enum frame_kind kinds[16] = {FRAME_BAD, FRAME_RELAY, FRAME_CONTROL, FRAME_BAD,
+		FRAME_IP4, FRAME_BAD, FRAME_IP6, FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD,
+		FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD, FRAME_BAD};
 
 	(void)state;
 	assert_int_equal(frame_kind(NULL, 0), FRAME_KEEPALIVE);

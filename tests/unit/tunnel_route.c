@@ -129,8 +129,8 @@ static int setup(void **state)
 	struct bench *b = calloc(1, sizeof(*b));
 
 	rng_init(&b->rng, seed);
-	b->sink = (struct route_sink){b, on_open, on_handshake, on_request, on_echo, on_carry, on_end,
-		on_built, on_failed, on_dead, on_closed, on_measured};
+	b->sink = (struct route_sink){b, on_open, on_handshake, on_request, on_echo, on_carry,
+		on_end, on_built, on_failed, on_dead, on_closed, on_measured};
 	b->now.ns = DUR_S(100).ns;
 	*state = b;
 	return 0;
@@ -152,8 +152,8 @@ static struct route_target target(uint8_t n)
 	return t;
 }
 
-static enum err init(struct bench *b, struct route *r, uint32_t id, unsigned int n_hops, uint8_t first,
-	struct route *exit_of)
+static enum err init(struct bench *b, struct route *r, uint32_t id, unsigned int n_hops,
+	uint8_t first, struct route *exit_of)
 {
 	struct route_target t[4] = {target(first), target((uint8_t)(first + 1)), target(99)};
 	struct route_spec s = {.id = id,
@@ -570,7 +570,8 @@ static void closing_a_dead_route_tells_only_who_hears(void **state)
 	assert_string_equal(seen(b), "z2z1z0C0");
 }
 
-/* [P-8] the exit's session moves under the new path; the old route keeps the rest and goes quietly */
+/* [P-8] the exit's session moves under the new path; the old route keeps the rest and goes quietly
+ */
 static void exit_moves_to_a_new_path(void **state)
 {
 	struct bench *b = *state;
@@ -647,8 +648,8 @@ static void measuring_gives_the_round_trip_and_ends(void **state)
 {
 	struct bench *b = *state;
 	struct route_target t = target(1);
-	struct route_spec s = {.id = 9, .purpose = ROUTE_MEASURE, .n_hops = 1, .targets = &t,
-		.have_ip4 = true};
+	struct route_spec s = {
+		.id = 9, .purpose = ROUTE_MEASURE, .n_hops = 1, .targets = &t, .have_ip4 = true};
 
 	assert_int_equal(route_init(&b->r, &s, &b->rng), OK);
 	route_start(&b->r, b->now, &b->sink);
@@ -684,8 +685,8 @@ static void talk_is_built_by_the_handshake_and_not_watched(void **state)
 {
 	struct bench *b = *state;
 	struct route_target t = target(1);
-	struct route_spec s = {.id = 9, .purpose = ROUTE_TALK, .n_hops = 1, .targets = &t,
-		.have_ip4 = true};
+	struct route_spec s = {
+		.id = 9, .purpose = ROUTE_TALK, .n_hops = 1, .targets = &t, .have_ip4 = true};
 
 	t.roles = 0; /* discovery knows an address, not a descriptor */
 	assert_int_equal(route_init(&b->r, &s, &b->rng), OK);

@@ -45,7 +45,7 @@ size_t admit_bytes(const struct admit_conf *conf)
 	if (table == 0 || conf->sessions_max == 0 || conf->sessions_max > TABLE_CAPACITY_MAX)
 		return 0;
 	return table + conf->prefixes_max * sizeof(struct admit_prefix) +
-		conf->sessions_max * sizeof(struct admit_session);
+	       conf->sessions_max * sizeof(struct admit_session);
 }
 
 static void default_rates(struct admit_conf *c)
@@ -98,7 +98,7 @@ static uint32_t prefix_find(const struct admit *a, const struct net_prefix *p, u
 	uint32_t i = table_first(&a->prefixes, hash);
 
 	while (i != TABLE_NONE && (a->prefix[i].prefix.bits != p->bits ||
-		!net_addr_eq(&a->prefix[i].prefix.addr, &p->addr)))
+					  !net_addr_eq(&a->prefix[i].prefix.addr, &p->addr)))
 		i = table_next(&a->prefixes, i);
 	return i;
 }
@@ -321,7 +321,7 @@ mono_t admit_deadline(const struct admit *a)
 
 	for (int paid = 0; paid < 2; paid++)
 		if (a->oldest[paid] != ADMIT_NONE)
-			d = mono_min(d,
-				mono_add(a->session[a->oldest[paid]].used_at, ADMIT_FORGET));
+			d = mono_min(
+				d, mono_add(a->session[a->oldest[paid]].used_at, ADMIT_FORGET));
 	return d;
 }

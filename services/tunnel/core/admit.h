@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Admission: how many handshakes a source may cost us, how many strangers may stay, and who goes first.
+/* Admission: how many handshakes a source may cost us, how many strangers may stay, and who goes
+ * first.
  *
- * [P-40] Initiations that would cost a Diffie-Hellman are admitted by token buckets per source prefix, all of which
- * must have one: IPv4 /32 and /24, IPv6 /64 and /48. Default 4/s burst 16 narrow, 32/s burst 128
- * wide. Under load the cookie check comes first, so that a forged source spends nobody's tokens.
- * [P-41] A stranger's session has no allowed IPs: its IP packets pass only after Attach succeeded
+ * - [P-40] Initiations that would cost a Diffie-Hellman are admitted by token buckets per source
+ * prefix, all of which must have one: IPv4 /32 and /24, IPv6 /64 and /48. Default 4/s burst 16
+ * narrow, 32/s burst 128 wide. Under load the cookie check comes first, so that a forged source
+ * spends nobody's tokens.
+ * - [P-41] A stranger's session has no allowed IPs: its IP packets pass only after Attach succeeded
  * (admit_may_send), its relay frames only by a leg that Extend opened ([P-10]).
- * [P-42] Sessions of strangers are capped. A newcomer displaces an idle one: first unpaid, idle 10 s, then
- * paid, idle 180 s (its keys are dead then); else it is refused.
- * [P-43] A session idle for 240 s is forgotten, its keys wiped.
+ * - [P-42] Sessions of strangers are capped. A newcomer displaces an idle one: first unpaid, idle
+ * 10 s, then paid, idle 180 s (its keys are dead then); else it is refused.
+ * - [P-43] A session idle for 240 s is forgotten, its keys wiped.
  *
  * Two bounded tables in caller's memory: prefixes (idle, that is refilled, evicted first; a table
  * full of busy ones refuses) and sessions, by the worker's dense handle. Stock peers from the
@@ -35,7 +37,7 @@
 #define ADMIT_NONE UINT32_MAX
 
 struct admit_conf {
-	uint32_t sessions_max; /* handles are below this */
+	uint32_t sessions_max;	/* handles are below this */
 	uint32_t strangers_max; /* may be lowered at run time with admit_set_cap */
 	uint32_t prefixes_max;
 	uint32_t narrow_per_s, narrow_burst; /* 0: the defaults */
@@ -47,9 +49,9 @@ struct admit_session;
 
 struct admit_counters {
 	uint64_t admitted;
-	uint64_t over_rate;	  /* no token */
-	uint64_t prefixes_full;	  /* the table of prefixes is full of busy ones */
-	uint64_t sessions_full;	  /* nobody idle to displace */
+	uint64_t over_rate;	/* no token */
+	uint64_t prefixes_full; /* the table of prefixes is full of busy ones */
+	uint64_t sessions_full; /* nobody idle to displace */
 	uint64_t displaced, forgotten;
 };
 
@@ -64,8 +66,8 @@ struct admit {
 };
 
 size_t admit_bytes(const struct admit_conf *conf);
-void admit_init(struct admit *a, const struct admit_conf *conf, void *mem,
-	const uint64_t key[static 2]);
+void admit_init(
+	struct admit *a, const struct admit_conf *conf, void *mem, const uint64_t key[static 2]);
 void admit_set_cap(struct admit *a, uint32_t strangers_max);
 
 /* Before the expensive part of an initiation from src. OK or ERR_FULL (drop, counted). */

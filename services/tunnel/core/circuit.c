@@ -25,12 +25,13 @@ static uint32_t indices_for(const struct circuit_conf *conf)
 size_t circuit_bytes(const struct circuit_conf *conf)
 {
 	if (conf->sessions_max == 0 || conf->sessions_max > TABLE_CAPACITY_MAX ||
-		conf->legs_max == 0 || conf->legs_max > TABLE_CAPACITY_MAX / CIRCUIT_INDICES_PER_LEG)
+		conf->legs_max == 0 ||
+		conf->legs_max > TABLE_CAPACITY_MAX / CIRCUIT_INDICES_PER_LEG)
 		return 0;
 	return table_bytes(conf->legs_max) + table_bytes(indices_for(conf)) +
-		conf->legs_max * sizeof(struct circuit_leg) +
-		indices_for(conf) * sizeof(struct circuit_index) +
-		conf->sessions_max * sizeof(uint32_t);
+	       conf->legs_max * sizeof(struct circuit_leg) +
+	       indices_for(conf) * sizeof(struct circuit_index) +
+	       conf->sessions_max * sizeof(uint32_t);
 }
 
 void circuit_init(
@@ -67,8 +68,8 @@ static uint32_t index_find(
 {
 	uint32_t i = table_first(&c->indices, hash);
 
-	while (i != TABLE_NONE && (c->idx[i].index != index ||
-		!net_endpoint_eq(&c->leg[c->idx[i].leg].next, from)))
+	while (i != TABLE_NONE &&
+		(c->idx[i].index != index || !net_endpoint_eq(&c->leg[c->idx[i].leg].next, from)))
 		i = table_next(&c->indices, i);
 	return i;
 }
@@ -290,7 +291,7 @@ void circuit_session_gone(struct circuit *c, uint32_t session)
 static bool leg_expired(const struct circuit_leg *leg, mono_t now)
 {
 	return mono_reached(leg->valid_until, now) &&
-		(!leg->answered || mono_since(leg->answered_at, now).ns > CIRCUIT_ANSWER_GRACE.ns);
+	       (!leg->answered || mono_since(leg->answered_at, now).ns > CIRCUIT_ANSWER_GRACE.ns);
 }
 
 static enum err forward_initiation(struct circuit *c, mono_t now, uint32_t l, const uint8_t *msg)
@@ -409,8 +410,9 @@ enum err circuit_back(struct circuit *c, mono_t now, const struct net_endpoint *
 
 /* ---- time ---- */
 
-/* Oldest initiation first. An answered one lives longer by the time its answer took, so it may stand
- * before some that are due; those are passed over in circuit_back and dropped by a later tick. */
+/* Oldest initiation first. An answered one lives longer by the time its answer took, so it may
+ * stand before some that are due; those are passed over in circuit_back and dropped by a later
+ * tick. */
 static void tick_indices(struct circuit *c, mono_t now)
 {
 	uint32_t i = table_oldest(&c->indices);

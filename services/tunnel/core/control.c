@@ -1,107 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "control.h"
+#include "control_internal.h"
 
 #include <string.h>
 
-#include <pb_decode.h>
-#include <pb_encode.h>
-
 #define PATIENCE CONTROL_SERVICE_PATIENCE
-
-/* ---- codec ---- */
-
-enum err control_encode(const overlay_Control *m, uint8_t *out, size_t max, size_t *ret_len)
-{
-	pb_ostream_t s;
-
-	if (m->which_body == 0)
-		return ERR_INVALID;
-	if (max < FRAME_HEADER_SIZE)
-		return ERR_TOO_LARGE;
-	s = pb_ostream_from_buffer(out + FRAME_HEADER_SIZE, max - FRAME_HEADER_SIZE);
-	if (!pb_encode(&s, overlay_Control_fields, m))
-		return ERR_TOO_LARGE;
-	out[0] = 0x20;
-	out[1] = 0;
-	le16_put(out + 2, (uint16_t)s.bytes_written);
-	*ret_len = FRAME_HEADER_SIZE + s.bytes_written;
-	return OK;
-}
-
-static bool size_is(pb_size_t size, pb_size_t a, pb_size_t b)
-{
-	return size == a || size == b;
-}
-
-static bool attached_ok(const overlay_Attached *a)
-{
-	return size_is(a->ip4.size, 0, 4) && size_is(a->ip6.size, 0, 16) &&
-		size_is(a->dns4.size, 0, 4) && size_is(a->dns6.size, 0, 16) &&
-		size_is(a->policy_digest.size, 0, 32);
-}
-
-/* What may be a request, what an answer; what an answer to what. */
-struct shape {
-	pb_size_t body;
-	bool request, answer;
-	pb_size_t answered_by;
-};
-
-static const struct shape shapes[] = {
-	{overlay_Control_extend_tag, true, false, overlay_Control_extended_tag},
-	{overlay_Control_extended_tag, false, true, 0},
-	{overlay_Control_attach_tag, true, false, overlay_Control_attached_tag},
-	{overlay_Control_attached_tag, false, true, 0},
-	{overlay_Control_echo_tag, true, true, overlay_Control_echo_tag},
-	{overlay_Control_close_tag, true, false, overlay_Control_ok_tag},
-	{overlay_Control_detach_tag, true, false, overlay_Control_ok_tag},
-	{overlay_Control_ok_tag, false, true, 0},
-	{overlay_Control_refused_tag, false, true, 0},
-	{overlay_Control_notice_tag, true, false, 0},
-	{overlay_Control_to_service_tag, true, true, overlay_Control_to_service_tag},
-};
-
-static const struct shape *shape_of(pb_size_t body)
-{
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-		if (shapes[i].body == body)
-			return &shapes[i];
-	return NULL;
-}
-
-/* [P-30] */
-static bool control_ok(const overlay_Control *m)
-{
-	const struct shape *s = shape_of(m->which_body);
-
-	if (s == NULL || !(m->answer ? s->answer : s->request))
-		return false;
-	if (m->id == 0 && m->which_body != overlay_Control_notice_tag)
-		return false;
-	if (m->which_body == overlay_Control_extend_tag)
-		return m->body.extend.slot <= UINT16_MAX;
-	if (m->which_body == overlay_Control_close_tag)
-		return m->body.close.slot <= UINT16_MAX;
-	if (m->which_body == overlay_Control_attached_tag)
-		return attached_ok(&m->body.attached);
-	return true;
-}
-
-enum err control_decode(const uint8_t *frame, size_t len, overlay_Control *ret_m)
-{
-	size_t body_len;
-	pb_istream_t s;
-
-	if (len < FRAME_HEADER_SIZE || frame[0] != 0x20 || frame[1] != 0)
-		return ERR_MALFORMED;
-	body_len = le16_get(frame + 2);
-	if (body_len > len - FRAME_HEADER_SIZE || body_len > overlay_Control_size)
-		return ERR_MALFORMED;
-	s = pb_istream_from_buffer(frame + FRAME_HEADER_SIZE, body_len);
-	if (!pb_decode(&s, overlay_Control_fields, ret_m) || !control_ok(ret_m))
-		return ERR_MALFORMED;
-	return OK;
-}
 
 /* ---- asking side ---- */
 
@@ -149,7 +51,8 @@ static dur_t first_interval(dur_t rtt)
 }
 
 enum err control_request(struct control_requester *q, mono_t now, uint32_t session,
-	overlay_Control *body, uint64_t tag, dur_t rtt, dur_t deadline, const struct control_sink *sink)
+	overlay_Control *body, uint64_t tag, dur_t rtt, dur_t deadline,
+	const struct control_sink *sink)
 {
 	struct control_pending *p = pending_find(q, 0);
 	size_t len;
@@ -158,7 +61,7 @@ enum err control_request(struct control_requester *q, mono_t now, uint32_t sessi
 		return ERR_FULL;
 	body->id = q->next_id;
 	body->answer = false;
-	if (!control_ok(body))
+	if (!control_sensible(body))
 		return ERR_INVALID;
 	TRY(control_encode(body, p->frame, sizeof(p->frame), &len));
 	p->id = take_id(q);
@@ -210,8 +113,8 @@ static void pending_tick(struct control_requester *q, struct control_pending *p,
 	sink->send(sink->ctx, session, p->frame, p->frame_len);
 }
 
-void control_requester_tick(struct control_requester *q, mono_t now, uint32_t session,
-	const struct control_sink *sink)
+void control_requester_tick(
+	struct control_requester *q, mono_t now, uint32_t session, const struct control_sink *sink)
 {
 	for (int i = 0; i < CONTROL_WINDOW; i++)
 		if (q->pending[i].id != 0)
@@ -232,7 +135,7 @@ mono_t control_requester_deadline(const struct control_requester *q)
 static bool answers(const struct control_pending *p, const overlay_Control *m)
 {
 	return m->which_body == overlay_Control_refused_tag ||
-		m->which_body == shape_of(p->which)->answered_by;
+	       m->which_body == control_shape_of(p->which)->answered_by;
 }
 
 static void on_answer(struct control_requester *q, uint32_t session, const overlay_Control *m,
@@ -278,7 +181,7 @@ size_t control_responder_bytes(const struct control_responder_conf *conf)
 	if (table == 0 || conf->sessions_max == 0 || conf->sessions_max > TABLE_CAPACITY_MAX)
 		return 0;
 	return table + conf->sessions_max * sizeof(struct control_budget) +
-		conf->answers_max * (sizeof(struct control_memory) + CONTROL_PAYLOAD_MAX);
+	       conf->answers_max * (sizeof(struct control_memory) + CONTROL_PAYLOAD_MAX);
 }
 
 void control_responder_init(struct control_responder *r, const struct control_responder_conf *conf,
@@ -373,10 +276,8 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{overlay_Control_extend_tag, CONTROL_TOKENS_EXTEND, on_extend},
-	{overlay_Control_attach_tag, 1, on_attach},
-	{overlay_Control_echo_tag, 1, on_echo},
-	{overlay_Control_close_tag, 1, on_close},
-	{overlay_Control_detach_tag, 1, on_detach},
+	{overlay_Control_attach_tag, 1, on_attach}, {overlay_Control_echo_tag, 1, on_echo},
+	{overlay_Control_close_tag, 1, on_close}, {overlay_Control_detach_tag, 1, on_detach},
 	{overlay_Control_to_service_tag, 1, NULL}, /* answered later: on_to_service */
 };
 
@@ -399,9 +300,8 @@ static uint32_t memory_find(const struct control_responder *r, uint32_t session,
 {
 	uint32_t i = table_first(&r->answers, memory_hash(r, session, id));
 
-	while (i != TABLE_NONE &&
-		(r->memory[i].session != session || r->memory[i].id != id ||
-			r->memory[i].generation != r->budget[session].generation))
+	while (i != TABLE_NONE && (r->memory[i].session != session || r->memory[i].id != id ||
+					  r->memory[i].generation != r->budget[session].generation))
 		i = table_next(&r->answers, i);
 	return i;
 }
@@ -436,7 +336,8 @@ static bool memory_make_room(struct control_responder *r)
 	return true;
 }
 
-static void respond_service(struct control_responder *r, uint32_t i, const struct control_sink *sink)
+static void respond_service(
+	struct control_responder *r, uint32_t i, const struct control_sink *sink)
 {
 	const struct control_memory *m = &r->memory[i];
 	overlay_ToService *to = &r->out.body.to_service;
@@ -449,8 +350,8 @@ static void respond_service(struct control_responder *r, uint32_t i, const struc
 	respond(r, m->session, sink);
 }
 
-static overlay_Reason ask_service(struct control_responder *r, mono_t now, uint32_t session,
-	const struct control_sink *sink)
+static overlay_Reason ask_service(
+	struct control_responder *r, mono_t now, uint32_t session, const struct control_sink *sink)
 {
 	const overlay_ToService *to = &r->in.body.to_service;
 	struct control_budget *b = &r->budget[session];
@@ -478,8 +379,8 @@ static overlay_Reason ask_service(struct control_responder *r, mono_t now, uint3
 }
 
 /* [P-33] */
-static void on_to_service(struct control_responder *r, mono_t now, uint32_t session,
-	const struct control_sink *sink)
+static void on_to_service(
+	struct control_responder *r, mono_t now, uint32_t session, const struct control_sink *sink)
 {
 	uint32_t i = memory_find(r, session, r->in.id);
 	overlay_Reason why;
@@ -517,8 +418,8 @@ enum err control_answer_service(struct control_responder *r, mono_t now, uint32_
 
 /* ---- both ---- */
 
-static void on_request(struct control_responder *r, mono_t now, uint32_t session,
-	const struct control_sink *sink)
+static void on_request(
+	struct control_responder *r, mono_t now, uint32_t session, const struct control_sink *sink)
 {
 	const struct verb *v = verb_of(r->in.which_body);
 	struct control_budget *b = &r->budget[session];
@@ -537,7 +438,7 @@ static void on_request(struct control_responder *r, mono_t now, uint32_t session
 		return;
 	}
 	r->out = (overlay_Control){.id = r->in.id, .answer = true};
-	r->out.which_body = shape_of(v->request)->answered_by;
+	r->out.which_body = control_shape_of(v->request)->answered_by;
 	why = v->on(r, session, sink);
 	if (why != overlay_Reason_REASON_UNSPECIFIED)
 		respond_refused(r, session, r->in.id, why, sink);
@@ -597,7 +498,8 @@ static void memory_tick(
 	}
 }
 
-void control_responder_tick(struct control_responder *r, mono_t now, const struct control_sink *sink)
+void control_responder_tick(
+	struct control_responder *r, mono_t now, const struct control_sink *sink)
 {
 	uint32_t newer;
 

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Control frames: the codec, the asking side and the answering side.
  *
- * Asking (struct control_requester, one per session that we initiated): a window of 8 requests, each with an id
- * of its own, retransmitted with doubling intervals until answered or its deadline is over.
- * Answering (struct control_responder, one per worker): decodes, calls the verb of the request and sends its answer.
- * Extend, Attach, Echo, Close and Detach are idempotent by themselves and are done again;
- * ToService is remembered by (session, id): while the service thinks, a retransmission is
- * swallowed; once it answered, it gets the same answer.
+ * Asking (struct control_requester, one per session that we initiated): a window of 8 requests,
+ * each with an id of its own, retransmitted with doubling intervals until answered or its deadline
+ * is over. Answering (struct control_responder, one per worker): decodes, calls the verb of the
+ * request and sends its answer. Extend, Attach, Echo, Close and Detach are idempotent by themselves
+ * and are done again; ToService is remembered by (session, id): while the service thinks, a
+ * retransmission is swallowed; once it answered, it gets the same answer.
  *
- * [P-30] Frame form: [P-3]; a frame that does not decode, has no body, or whose answer flag does not
- * suit its body is dropped and counted, never answered.
- * [P-31] An answer repeats the id of its request. An answer to no outstanding request, or of a kind
- * that does not answer it (Refused answers all but Echo), is dropped and counted.
- * [P-32] A request is retransmitted unchanged, after 300 ms (or 2 x RTT if known, 200 ms..1 s), doubling up to
- * 3 s, until answered or its deadline; at most 8 are outstanding, ids are not reused in a session.
- * [P-33] Every request is idempotent. ToService is delivered once per (session, id) within 30 s.
- * [P-34] At most 4 ToService requests of a session are with services at a time; more are refused
+ * - [P-30] Frame form: [P-3]; a frame that does not decode, has no body, or whose answer flag does
+ * not suit its body is dropped and counted, never answered.
+ * - [P-31] An answer repeats the id of its request. An answer to no outstanding request, or of a
+ * kind that does not answer it (Refused answers all but Echo), is dropped and counted.
+ * - [P-32] A request is retransmitted unchanged, after 300 ms (or 2 x RTT if known, 200 ms..1 s),
+ * doubling up to 3 s, until answered or its deadline; at most 8 are outstanding, ids are not reused
+ * in a session.
+ * - [P-33] Every request is idempotent. ToService is delivered once per (session, id) within 30 s.
+ * - [P-34] At most 4 ToService requests of a session are with services at a time; more are refused
  * as REASON_BUSY. Without answer for 8 s: REASON_BUSY.
- * [P-35] Requests of a session are limited to 100 tokens/s, burst 200; Extend costs 10 (it verifies
- * a signature). Above: dropped and counted, the retransmission may pass.
- * [P-36] Notice is never answered. An Echo's answer carries the nonce and no padding.
+ * - [P-35] Requests of a session are limited to 100 tokens/s, burst 200; Extend costs 10 (it
+ * verifies a signature). Above: dropped and counted, the retransmission may pass.
+ * - [P-36] Notice is never answered. An Echo's answer carries the nonce and no padding.
  *
  * Bounded: CONTROL_FRAME_MAX per frame, fixed windows, one table of answers per worker with the
  * idle evicted first. Pure. Source: docs/protocol.md; proto/overlay.proto. */
@@ -45,8 +46,8 @@
 #define CONTROL_RETRY_MIN DUR_MS(200)
 #define CONTROL_RETRY_FIRST_MAX DUR_MS(1000)
 #define CONTROL_RETRY_MAX DUR_MS(3000)
-#define CONTROL_SERVICE_PATIENCE DUR_S(8)  /* below the ledgers' and discovery's own deadlines */
-#define CONTROL_ANSWER_KEPT DUR_S(30)	   /* longer than any requester retries */
+#define CONTROL_SERVICE_PATIENCE DUR_S(8) /* below the ledgers' and discovery's own deadlines */
+#define CONTROL_ANSWER_KEPT DUR_S(30)	  /* longer than any requester retries */
 #define CONTROL_SERVICE_PER_SESSION 4
 #define CONTROL_TOKENS_PER_S 100
 #define CONTROL_TOKENS_BURST 200
@@ -55,7 +56,8 @@
 /* ---- codec ---- */
 
 /* m to a whole frame, header and all. ERR_TOO_LARGE, ERR_INVALID (no body). */
-NODISCARD enum err control_encode(const overlay_Control *m, uint8_t *out, size_t max, size_t *ret_len);
+NODISCARD enum err control_encode(
+	const overlay_Control *m, uint8_t *out, size_t max, size_t *ret_len);
 /* A whole decrypted control frame (padding allowed) to ret_m. ERR_MALFORMED. */
 NODISCARD enum err control_decode(const uint8_t *frame, size_t len, overlay_Control *ret_m);
 
@@ -77,17 +79,18 @@ struct control_sink {
 	void (*noticed)(void *ctx, uint32_t session, const overlay_Notice *notice);
 
 	/* Answering side: do it, say why not, or overlay_Reason_REASON_UNSPECIFIED when done.
-	 * May run again for a retransmission. A client-only node leaves the first four NULL: refused as
-	 * NOT_OFFERED. After close of a session's own state by detach, the answer is still sent. */
+	 * May run again for a retransmission. A client-only node leaves the first four NULL:
+	 * refused as NOT_OFFERED. After close of a session's own state by detach, the answer is
+	 * still sent. */
 	overlay_Reason (*extend)(void *ctx, uint32_t session, const overlay_Extend *in);
-	overlay_Reason (*attach)(void *ctx, uint32_t session, const overlay_Attach *in,
-		overlay_Attached *ret);
+	overlay_Reason (*attach)(
+		void *ctx, uint32_t session, const overlay_Attach *in, overlay_Attached *ret);
 	overlay_Reason (*close)(void *ctx, uint32_t session, const overlay_Close *in);
 	overlay_Reason (*detach)(void *ctx, uint32_t session);
-	/* Hand the payload to the service (PeerAsked{session, request}); control_answer_service brings
-	 * its answer. REASON_BUSY if it is not there now. */
-	overlay_Reason (*to_service)(void *ctx, uint32_t session, uint32_t request,
-		const overlay_ToService *in);
+	/* Hand the payload to the service (PeerAsked{session, request}); control_answer_service
+	 * brings its answer. REASON_BUSY if it is not there now. */
+	overlay_Reason (*to_service)(
+		void *ctx, uint32_t session, uint32_t request, const overlay_ToService *in);
 };
 
 /* ---- asking side ---- */
@@ -97,7 +100,7 @@ struct control_pending {
 	uint32_t id;	 /* 0: free */
 	pb_size_t which; /* body tag of the request */
 	uint16_t frame_len;
-	mono_t next;	 /* when to send again */
+	mono_t next; /* when to send again */
 	mono_t deadline;
 	dur_t interval;
 	uint8_t frame[CONTROL_FRAME_MAX];
@@ -105,23 +108,25 @@ struct control_pending {
 
 struct control_requester {
 	uint32_t next_id;
-	struct control_pending pending[CONTROL_WINDOW]; /* about 11 kB in all: client sessions only */
+	struct control_pending
+		pending[CONTROL_WINDOW];    /* about 11 kB in all: client sessions only */
 	uint64_t n_sent, n_resent, n_stray; /* stray: answers that answer nothing */
 };
 
 void control_requester_init(struct control_requester *q);
-/* Sends body (its id and answer fields are set here) and keeps it until answered. rtt: 0 if unknown.
- * ERR_FULL (window), ERR_TOO_LARGE, ERR_INVALID. */
+/* Sends body (its id and answer fields are set here) and keeps it until answered. rtt: 0 if
+ * unknown. ERR_FULL (window), ERR_TOO_LARGE, ERR_INVALID. */
 NODISCARD enum err control_request(struct control_requester *q, mono_t now, uint32_t session,
-	overlay_Control *body, uint64_t tag, dur_t rtt, dur_t deadline, const struct control_sink *sink);
+	overlay_Control *body, uint64_t tag, dur_t rtt, dur_t deadline,
+	const struct control_sink *sink);
 /* An Echo, sent once and not retransmitted (its loss is the measurement); sink->echoed if it
  * returns. padding_len 0..1280 zero bytes. */
 NODISCARD enum err control_echo(struct control_requester *q, uint32_t session, uint64_t nonce,
 	size_t padding_len, const struct control_sink *sink);
 /* Drops all requests without a word (the session is gone). */
 void control_requester_cancel(struct control_requester *q);
-void control_requester_tick(struct control_requester *q, mono_t now, uint32_t session,
-	const struct control_sink *sink);
+void control_requester_tick(
+	struct control_requester *q, mono_t now, uint32_t session, const struct control_sink *sink);
 mono_t control_requester_deadline(const struct control_requester *q);
 
 /* ---- answering side ---- */
@@ -145,7 +150,7 @@ struct control_counters {
 struct control_responder {
 	struct table answers;
 	struct control_memory *memory;
-	uint8_t *payloads; /* CONTROL_PAYLOAD_MAX by place: the answers */
+	uint8_t *payloads;	       /* CONTROL_PAYLOAD_MAX by place: the answers */
 	struct control_budget *budget; /* by session */
 	uint32_t sessions_max;
 	struct control_counters n;
@@ -170,6 +175,7 @@ void control_notice(struct control_responder *r, uint32_t session, overlay_Reaso
 	uint64_t credit_bytes, uint64_t used_bytes, const struct control_sink *sink);
 void control_session_gone(struct control_responder *r, uint32_t session);
 /* Refuses what services left unanswered, forgets old answers. Once a second is enough. */
-void control_responder_tick(struct control_responder *r, mono_t now, const struct control_sink *sink);
+void control_responder_tick(
+	struct control_responder *r, mono_t now, const struct control_sink *sink);
 
 #endif

@@ -23,7 +23,7 @@ struct flow_key {
 enum flow_state {
 	FLOW_OPENING, /* TCP: nothing came back yet */
 	FLOW_OPEN,
-	FLOW_CLOSING  /* TCP: both sides said FIN, or one said RST */
+	FLOW_CLOSING /* TCP: both sides said FIN, or one said RST */
 };
 
 struct flow_entry {
@@ -31,7 +31,7 @@ struct flow_entry {
 	uint8_t state;
 	uint8_t exit;
 	bool used;
-	bool dns;	 /* the remote is the resolver's constant address */
+	bool dns; /* the remote is the resolver's constant address */
 	bool fin_out, fin_in;
 	uint32_t generation; /* of the exit; another than the exit's: that exit is gone */
 	mono_t used_at;
@@ -61,7 +61,7 @@ size_t flow_bytes(const struct flow_conf *conf)
 	if (conf->flows_max == 0 || conf->flows_max > FLOWS_MAX)
 		return 0;
 	return table_bytes(conf->flows_max) + conf->flows_max * sizeof(struct flow_entry) +
-		FLOW_FRAGMENTS * sizeof(struct flow_fragment);
+	       FLOW_FRAGMENTS * sizeof(struct flow_fragment);
 }
 
 void flow_init(
@@ -176,8 +176,8 @@ static uint32_t key_hash(const struct flow *f, const struct flow_key *k)
 static bool key_eq(const struct flow_key *a, const struct flow_key *b)
 {
 	return memcmp(a->remote, b->remote, sizeof(a->remote)) == 0 &&
-		a->remote_port == b->remote_port && a->local_port == b->local_port &&
-		a->family == b->family && a->proto == b->proto;
+	       a->remote_port == b->remote_port && a->local_port == b->local_port &&
+	       a->family == b->family && a->proto == b->proto;
 }
 
 static uint32_t entry_find(const struct flow *f, const struct flow_key *k)
@@ -227,8 +227,8 @@ static void entry_drop(struct flow *f, uint32_t i)
 	table_drop(&f->table, i);
 }
 
-static uint32_t entry_open(struct flow *f, mono_t now, const struct flow_key *k, bool dns,
-	unsigned int exit)
+static uint32_t entry_open(
+	struct flow *f, mono_t now, const struct flow_key *k, bool dns, unsigned int exit)
 {
 	uint32_t i;
 
@@ -266,13 +266,13 @@ static void track_tcp(struct flow_entry *e, const struct packet *p, bool out)
 static bool is_syn(const struct packet *p)
 {
 	return p->proto == PACKET_TCP &&
-		(p->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) == PACKET_TCP_SYN;
+	       (p->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) == PACKET_TCP_SYN;
 }
 
 /* ---- keys ---- */
 
-static struct flow_key key_of(const struct packet *p, const uint8_t *remote, uint16_t remote_port,
-	uint16_t local_port)
+static struct flow_key key_of(
+	const struct packet *p, const uint8_t *remote, uint16_t remote_port, uint16_t local_port)
 {
 	struct flow_key k = {.family = p->family, .proto = p->proto};
 
@@ -326,7 +326,8 @@ static struct flow_fragment *fragment_place(
 	uint32_t who = table_hash(&f->table, high, low);
 
 	return &f->fragment[table_hash(&f->table, (uint64_t)who << 32 | p->frag_id,
-		(uint64_t)p->proto << 8 | out) % FLOW_FRAGMENTS];
+				    (uint64_t)p->proto << 8 | out) %
+			    FLOW_FRAGMENTS];
 }
 
 static void fragment_put(struct flow *f, mono_t now, const struct packet *p, const uint8_t *remote,
@@ -395,15 +396,15 @@ static enum flow_verdict rebind(
 }
 
 /* Entry of an outgoing packet, made or bound anew as need be. */
-static enum flow_verdict entry_for_out(struct flow *f, mono_t now, const struct packet *p,
-	const uint8_t *pkt, uint32_t *ret_i)
+static enum flow_verdict entry_for_out(
+	struct flow *f, mono_t now, const struct packet *p, const uint8_t *pkt, uint32_t *ret_i)
 {
 	bool dns;
 	const struct flow_key k = key_out(f, p, pkt, &dns);
 	uint32_t i = entry_find(f, &k);
 
 	if (i != TABLE_NONE && (entry_expired(&f->entry[i], now) ||
-		(f->entry[i].state == FLOW_CLOSING && is_syn(p)))) {
+				       (f->entry[i].state == FLOW_CLOSING && is_syn(p)))) {
 		entry_drop(f, i);
 		f->n.expired++;
 		i = TABLE_NONE;
@@ -438,8 +439,8 @@ static enum flow_verdict out_whole(struct flow *f, mono_t now, uint8_t *pkt, con
 	return FLOW_PASS;
 }
 
-static enum flow_verdict out_later_fragment(struct flow *f, mono_t now, uint8_t *pkt,
-	const struct packet *p, unsigned int *ret_exit)
+static enum flow_verdict out_later_fragment(
+	struct flow *f, mono_t now, uint8_t *pkt, const struct packet *p, unsigned int *ret_exit)
 {
 	const struct flow_fragment *g = fragment_find(f, now, p, pkt + p->dst_at, true);
 	unsigned int exit = g != NULL ? g->exit : exit_for_new(f, p->family);
@@ -459,12 +460,13 @@ static bool parse_cause(
 
 	*ret_at = at;
 	return at < p->len && packet_parse(pkt + at, p->len - at, true, ret_in) == OK &&
-		ret_in->family == p->family && ret_in->first && !ret_in->icmp_error;
+	       ret_in->family == p->family && ret_in->first && !ret_in->icmp_error;
 }
 
-/* The device complains about a packet that came in: it holds the remote as source, us as destination. */
-static enum flow_verdict out_error(struct flow *f, mono_t now, uint8_t *pkt, const struct packet *p,
-	unsigned int *ret_exit)
+/* The device complains about a packet that came in: it holds the remote as source, us as
+ * destination. */
+static enum flow_verdict out_error(
+	struct flow *f, mono_t now, uint8_t *pkt, const struct packet *p, unsigned int *ret_exit)
 {
 	size_t at;
 	struct packet in;
@@ -482,16 +484,16 @@ static enum flow_verdict out_error(struct flow *f, mono_t now, uint8_t *pkt, con
 		return FLOW_UNKNOWN;
 	e = &f->entry[i];
 	x = &f->exits[e->exit];
-	packet_set_embedded(pkt, p, at, &in,
-		e->dns ? exit_dns(x, p->family)->ip : NULL, lent(x, p->family)->ip);
+	packet_set_embedded(pkt, p, at, &in, e->dns ? exit_dns(x, p->family)->ip : NULL,
+		lent(x, p->family)->ip);
 	*ret_exit = e->exit;
-	write_out(f, e->exit, pkt, p,
-		e->dns && addr_is(resolver(f, p->family), p, pkt + p->dst_at), false);
+	write_out(f, e->exit, pkt, p, e->dns && addr_is(resolver(f, p->family), p, pkt + p->dst_at),
+		false);
 	return FLOW_PASS;
 }
 
-static enum flow_verdict out(struct flow *f, mono_t now, uint8_t *pkt, size_t len, bool partial,
-	unsigned int *ret_exit)
+static enum flow_verdict out(
+	struct flow *f, mono_t now, uint8_t *pkt, size_t len, bool partial, unsigned int *ret_exit)
 {
 	struct packet p;
 
@@ -506,8 +508,8 @@ static enum flow_verdict out(struct flow *f, mono_t now, uint8_t *pkt, size_t le
 	return out_whole(f, now, pkt, &p, partial, ret_exit);
 }
 
-enum flow_verdict flow_out(struct flow *f, mono_t now, uint8_t *pkt, size_t len, bool partial,
-	unsigned int *ret_exit)
+enum flow_verdict flow_out(
+	struct flow *f, mono_t now, uint8_t *pkt, size_t len, bool partial, unsigned int *ret_exit)
 {
 	enum flow_verdict v = out(f, now, pkt, len, partial, ret_exit);
 
@@ -529,8 +531,8 @@ static void write_in(
 static bool entry_of(const struct flow *f, uint32_t i, unsigned int exit, mono_t now)
 {
 	return i != TABLE_NONE && f->entry[i].exit == exit &&
-		f->entry[i].generation == f->exits[exit].generation &&
-		!entry_expired(&f->entry[i], now);
+	       f->entry[i].generation == f->exits[exit].generation &&
+	       !entry_expired(&f->entry[i], now);
 }
 
 static enum flow_verdict in_whole(struct flow *f, mono_t now, unsigned int exit, uint8_t *pkt,
@@ -575,14 +577,14 @@ static enum flow_verdict in_error(
 	if (!entry_of(f, i, exit, now))
 		return FLOW_UNKNOWN;
 	dns = f->entry[i].dns;
-	packet_set_embedded(pkt, p, at, &in, device(f, p->family)->ip,
-		dns ? resolver(f, p->family)->ip : NULL);
+	packet_set_embedded(
+		pkt, p, at, &in, device(f, p->family)->ip, dns ? resolver(f, p->family)->ip : NULL);
 	write_in(f, pkt, p, dns && addr_is(exit_dns(x, p->family), p, pkt + p->src_at), false);
 	return FLOW_PASS;
 }
 
-static enum flow_verdict in(struct flow *f, mono_t now, unsigned int exit, uint8_t *pkt, size_t len,
-	bool partial)
+static enum flow_verdict in(
+	struct flow *f, mono_t now, unsigned int exit, uint8_t *pkt, size_t len, bool partial)
 {
 	struct packet p;
 
@@ -598,91 +600,13 @@ static enum flow_verdict in(struct flow *f, mono_t now, unsigned int exit, uint8
 	return in_whole(f, now, exit, pkt, &p, partial);
 }
 
-enum flow_verdict flow_in(struct flow *f, mono_t now, unsigned int exit, uint8_t *pkt, size_t len,
-	bool partial)
+enum flow_verdict flow_in(
+	struct flow *f, mono_t now, unsigned int exit, uint8_t *pkt, size_t len, bool partial)
 {
 	enum flow_verdict v = in(f, now, exit, pkt, len, partial);
 
 	f->n.n[v]++;
 	return v;
-}
-
-/* ---- reset ---- */
-
-static uint16_t sum16(const uint8_t *p, size_t len, uint32_t sum)
-{
-	for (size_t i = 0; i < len; i += 2)
-		sum += be16_get(p + i);
-	while (sum >> 16 != 0)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-/* RFC 9293 section 3.10.7.1: what a closed port answers. */
-static void reset_tcp(const uint8_t *tcp, size_t segment_len, uint8_t ret[static 20])
-{
-	memset(ret, 0, 20);
-	memcpy(ret, tcp + 2, 2);
-	memcpy(ret + 2, tcp, 2);
-	ret[12] = 5 << 4;
-	if (tcp[13] & PACKET_TCP_ACK) {
-		memcpy(ret + 4, tcp + 8, 4);
-		ret[13] = PACKET_TCP_RST;
-	} else {
-		be32_put(ret + 8, be32_get(tcp + 4) + (uint32_t)segment_len);
-		ret[13] = PACKET_TCP_RST | PACKET_TCP_ACK;
-	}
-}
-
-/* Sequence numbers that the segment takes. */
-static size_t segment_size(const uint8_t *tcp, size_t len)
-{
-	size_t header = (size_t)(tcp[12] >> 4) * 4;
-	size_t data = header <= len ? len - header : 0;
-
-	return data + ((tcp[13] & PACKET_TCP_SYN) != 0) + ((tcp[13] & PACKET_TCP_FIN) != 0);
-}
-
-static size_t reset_ip(const uint8_t *pkt, const struct packet *p, uint8_t *ret)
-{
-	size_t header = p->family == NET_IP4 ? 20 : 40;
-
-	memset(ret, 0, header);
-	if (p->family == NET_IP4) {
-		ret[0] = 0x45;
-		be16_put(ret + 2, 40);
-		ret[6] = 0x40; /* do not fragment */
-		ret[8] = 64;
-		ret[9] = PACKET_TCP;
-	} else {
-		ret[0] = 0x60;
-		be16_put(ret + 4, 20);
-		ret[6] = PACKET_TCP;
-		ret[7] = 64;
-	}
-	memcpy(ret + p->src_at, pkt + p->dst_at, p->addr_len);
-	memcpy(ret + p->dst_at, pkt + p->src_at, p->addr_len);
-	if (p->family == NET_IP4)
-		be16_put(ret + 10, (uint16_t)~sum16(ret, 20, 0));
-	return header;
-}
-
-size_t flow_reset(const uint8_t *pkt, size_t len, uint8_t ret_reset[static FLOW_RESET_MAX])
-{
-	struct packet p;
-	const uint8_t *tcp;
-	size_t header;
-	uint32_t pseudo;
-
-	if (packet_parse(pkt, len, false, &p) != OK || p.proto != PACKET_TCP || !p.has_ports ||
-		p.fragment || (p.tcp_flags & PACKET_TCP_RST))
-		return 0;
-	tcp = pkt + p.l4;
-	header = reset_ip(pkt, &p, ret_reset);
-	reset_tcp(tcp, segment_size(tcp, p.len - p.l4), ret_reset + header);
-	pseudo = sum16(ret_reset + p.src_at, (size_t)p.addr_len * 2, PACKET_TCP + 20);
-	be16_put(ret_reset + header + 16, (uint16_t)~sum16(ret_reset + header, 20, pseudo));
-	return header + 20;
 }
 
 /* ---- time ---- */

@@ -19,8 +19,8 @@ static bool pools_ok(const struct lease_conf *c)
 	static const struct net_prefix ula6 = {{NET_IP6, {0xfc}}, 7};
 
 	return net_prefix_has(&shared4, &c->pool4.addr) && c->pool4.bits >= 10 &&
-		c->pool4.bits <= 24 && net_prefix_has(&ula6, &c->pool6.addr) &&
-		c->pool6.bits >= 7 && c->pool6.bits <= 96;
+	       c->pool4.bits <= 24 && net_prefix_has(&ula6, &c->pool6.addr) && c->pool6.bits >= 7 &&
+	       c->pool6.bits <= 96;
 }
 
 /* Host number of place p: the low bits name the worker, the first LEASE_RESERVED are skipped. */
@@ -45,7 +45,7 @@ static uint32_t places_for(const struct lease_conf *c)
 {
 	uint32_t last = (1u << (32 - c->pool4.bits)) - 1;
 	uint32_t n = ((last - c->worker) >> c->worker_bits) -
-		((LEASE_RESERVED + (1u << c->worker_bits) - 1) >> c->worker_bits);
+		     ((LEASE_RESERVED + (1u << c->worker_bits) - 1) >> c->worker_bits);
 
 	return n < c->leases_max ? n : c->leases_max;
 }
@@ -65,13 +65,14 @@ void lease_init(struct lease *l, const struct lease_conf *conf, void *mem)
 	for (uint32_t s = 0; s < conf->sessions_max; s++)
 		l->of_session[s] = LEASE_NONE;
 	for (uint32_t p = 0; p < l->n_places; p++)
-		l->place[p] = (struct lease_place){.session = LEASE_NONE,
-			.next = p + 1 < l->n_places ? p + 1 : LEASE_NONE};
+		l->place[p] = (struct lease_place){
+			.session = LEASE_NONE, .next = p + 1 < l->n_places ? p + 1 : LEASE_NONE};
 	l->free_head = 0;
 	l->free_tail = l->n_places - 1;
 }
 
-static void addresses(const struct lease *l, uint32_t p, struct net_addr *ret4, struct net_addr *ret6)
+static void addresses(
+	const struct lease *l, uint32_t p, struct net_addr *ret4, struct net_addr *ret6)
 {
 	uint32_t host = host_of(&l->conf, p);
 
@@ -155,7 +156,8 @@ uint32_t lease_holder6(const struct lease *l, const uint8_t ip[static 16])
 	return holder(l, be32_get(ip + 12));
 }
 
-uint32_t lease_holder_of_packet(const struct lease *l, const uint8_t *packet, size_t len, bool by_src)
+uint32_t lease_holder_of_packet(
+	const struct lease *l, const uint8_t *packet, size_t len, bool by_src)
 {
 	if (len >= 20 && packet[0] >> 4 == 4)
 		return lease_holder4(l, packet + (by_src ? 12 : 16));

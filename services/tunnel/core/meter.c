@@ -16,8 +16,8 @@ static uint64_t credit_left(const struct meter *m)
 /* Report more often as credit runs out, so that the next ticket is on its way in time. */
 static void next_report(struct meter *m)
 {
-	uint64_t step = m->priced ? clamp(credit_left(m) / 8, METER_REPORT_MIN, METER_REPORT_MAX) :
-				    METER_REPORT_MAX;
+	uint64_t step = m->priced ? clamp(credit_left(m) / 8, METER_REPORT_MIN, METER_REPORT_MAX)
+				  : METER_REPORT_MAX;
 
 	m->reported_bytes = meter_used(m);
 	m->report_bytes = m->reported_bytes + step;
@@ -56,13 +56,15 @@ static bool report_due(const struct meter *m, mono_t now)
 	uint64_t used = meter_used(m);
 
 	return used >= m->report_bytes ||
-		(used != m->reported_bytes && mono_since(m->reported_at, now).ns >= METER_REPORT_EVERY.ns);
+	       (used != m->reported_bytes &&
+		       mono_since(m->reported_at, now).ns >= METER_REPORT_EVERY.ns);
 }
 
 static bool notice_due(const struct meter *m, mono_t now)
 {
 	return m->priced && meter_used(m) >= m->low_bytes &&
-		(m->noticed_at.ns == 0 || mono_since(m->noticed_at, now).ns >= METER_NOTICE_EVERY.ns);
+	       (m->noticed_at.ns == 0 ||
+		       mono_since(m->noticed_at, now).ns >= METER_NOTICE_EVERY.ns);
 }
 
 unsigned int meter_due(struct meter *m, mono_t now)

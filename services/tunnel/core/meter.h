@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Counting what a session uses, against its credit, and sharing a rate.
  *
- * [P-44] Counted are authenticated payload bytes, both directions: the inner WireGuard message of a
- * relay frame without its 4-byte header, and IP packets. Keepalives, control frames and handshakes
- * of the session itself are not counted. Relay and client count alike.
- * [P-45] Up is what the client sends. Numbers are cumulative per session and never go back.
- * [P-46] A relay forwards while used < credit; what passes last may overshoot by one batch. Credit is
- * cumulative: a grant below what is held changes nothing.
- * [P-47] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is left, and when it
- * is used up, at most once a second.
+ * - [P-44] Counted are authenticated payload bytes, both directions: the inner WireGuard message of
+ * a relay frame without its 4-byte header, and IP packets. Keepalives, control frames and
+ * handshakes of the session itself are not counted. Relay and client count alike.
+ * - [P-45] Up is what the client sends. Numbers are cumulative per session and never go back.
+ * - [P-46] A relay forwards while used < credit; what passes last may overshoot by one batch.
+ * Credit is cumulative: a grant below what is held changes nothing.
+ * - [P-47] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is
+ * left, and when it is used up, at most once a second.
  *
- * struct meter lives in the session's record. Per batch: meter_may, then meter_count, then meter_due.
- * Pure; inline where it is hot. */
+ * struct meter lives in the session's record. Per batch: meter_may, then meter_count, then
+ * meter_due. Pure; inline where it is hot. */
 #ifndef TUNNEL_METER_H
 #define TUNNEL_METER_H
 
@@ -20,10 +20,10 @@
 
 #include "lib/units.h"
 
-#define METER_REPORT_MIN (64u << 10)	 /* bytes: not more often than this */
-#define METER_REPORT_MAX (4u << 20)	 /* bytes: at least this often */
-#define METER_REPORT_EVERY DUR_S(1)	 /* if anything was used */
-#define METER_NOTICE_MIN (256u << 10)	 /* bytes left */
+#define METER_REPORT_MIN (64u << 10)  /* bytes: not more often than this */
+#define METER_REPORT_MAX (4u << 20)   /* bytes: at least this often */
+#define METER_REPORT_EVERY DUR_S(1)   /* if anything was used */
+#define METER_NOTICE_MIN (256u << 10) /* bytes left */
 #define METER_NOTICE_EVERY DUR_S(1)
 
 struct meter {

@@ -23,7 +23,7 @@ enum {
 static bool is_icmp_error(uint8_t family, uint8_t type)
 {
 	if (family == NET_IP6)
-		return type >= 1 && type <= 4; /* RFC 4443 */
+		return type >= 1 && type <= 4;					/* RFC 4443 */
 	return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; /* RFC 792 */
 }
 
@@ -103,7 +103,7 @@ static enum err parse4(const uint8_t *pkt, size_t len, bool embedded, struct pac
 static bool is_extension(uint8_t next)
 {
 	return next == IP6_HOP_BY_HOP || next == IP6_ROUTING || next == IP6_FRAGMENT ||
-		next == IP6_DESTINATION;
+	       next == IP6_DESTINATION;
 }
 
 static void parse_fragment6(const uint8_t *header, struct packet *p)
@@ -238,7 +238,8 @@ static uint32_t mend_transport(uint8_t *pkt, const struct packet *p, uint32_t de
 	memcpy(old, field, 2);
 	sum = be16_get(old);
 	if (partial && p->proto != PACKET_ICMP6) {
-		sum = (uint16_t)fold(sum + delta); /* the field is a plain sum, not its complement */
+		sum = (uint16_t)fold(
+			sum + delta); /* the field is a plain sum, not its complement */
 	} else if (p->proto == PACKET_UDP && sum == 0) {
 		return 0; /* RFC 768: none was made */
 	} else {

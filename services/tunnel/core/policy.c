@@ -19,29 +19,29 @@ struct special {
 };
 
 static const struct special special4[] = {
-	{8, false, {0}},	     /* this network */
-	{8, false, {10}},	     /* private */
-	{10, false, {100, 64}},	     /* shared, and our own leases */
-	{8, false, {127}},	     /* loopback */
-	{16, false, {169, 254}},     /* link-local */
-	{12, false, {172, 16}},	     /* private */
-	{24, false, {192, 0, 0}},    /* protocol assignments */
-	{24, true, {192, 0, 2}},     /* documentation */
-	{24, false, {192, 88, 99}},  /* 6to4 anycast */
-	{16, false, {192, 168}},     /* private */
-	{15, true, {198, 18}},	     /* benchmarks */
-	{24, true, {198, 51, 100}},  /* documentation */
-	{24, true, {203, 0, 113}},   /* documentation */
-	{3, false, {224}},	     /* multicast, reserved, broadcast */
+	{8, false, {0}},	    /* this network */
+	{8, false, {10}},	    /* private */
+	{10, false, {100, 64}},	    /* shared, and our own leases */
+	{8, false, {127}},	    /* loopback */
+	{16, false, {169, 254}},    /* link-local */
+	{12, false, {172, 16}},	    /* private */
+	{24, false, {192, 0, 0}},   /* protocol assignments */
+	{24, true, {192, 0, 2}},    /* documentation */
+	{24, false, {192, 88, 99}}, /* 6to4 anycast */
+	{16, false, {192, 168}},    /* private */
+	{15, true, {198, 18}},	    /* benchmarks */
+	{24, true, {198, 51, 100}}, /* documentation */
+	{24, true, {203, 0, 113}},  /* documentation */
+	{3, false, {224}},	    /* multicast, reserved, broadcast */
 };
 
 /* Only 2000::/3 is given out for unicast: the rest is refused by its first three bits. */
 static const struct special special6[] = {
-	{3, false, {0x00}},
-	{3, false, {0x40}},
-	{2, false, {0x80}},
-	{2, false, {0xc0}},
-	{3, false, {0x60}},
+	{3, false, {0x00}},		       /* loopback, mapped, NAT64, ... */
+	{3, false, {0x40}},		       /* not given out */
+	{3, false, {0x60}},		       /* not given out */
+	{2, false, {0x80}},		       /* not given out */
+	{2, false, {0xc0}},		       /* ULA, link-local, multicast, ... */
 	{32, false, {0x20, 0x01, 0x00, 0x00}}, /* Teredo */
 	{23, false, {0x20, 0x01}},	       /* protocol assignments */
 	{32, true, {0x20, 0x01, 0x0d, 0xb8}},  /* documentation */
@@ -97,8 +97,10 @@ static void add_own(struct policy *p, const struct net_prefix *own)
 enum err policy_init(struct policy *p, bool ip4, bool ip6, bool test_network,
 	const struct net_prefix *own, size_t n_own)
 {
-	_Static_assert(sizeof(special4) / sizeof(special4[0]) + POLICY_OWN_MAX <= POLICY_RULES_MAX, "");
-	_Static_assert(sizeof(special6) / sizeof(special6[0]) + POLICY_OWN_MAX <= POLICY_RULES_MAX, "");
+	_Static_assert(
+		sizeof(special4) / sizeof(special4[0]) + POLICY_OWN_MAX <= POLICY_RULES_MAX, "");
+	_Static_assert(
+		sizeof(special6) / sizeof(special6[0]) + POLICY_OWN_MAX <= POLICY_RULES_MAX, "");
 
 	if (n_own > POLICY_OWN_MAX)
 		return ERR_FULL;
@@ -136,17 +138,20 @@ static size_t rules_put(const struct policy_rule *r, uint32_t n, uint8_t *out)
 		be64_put(at, r[i].value[0]);
 		be64_put(at + 8, r[i].value[1]);
 		at[16] = (uint8_t)(__builtin_popcountll(r[i].mask[0]) +
-			__builtin_popcountll(r[i].mask[1]));
+				   __builtin_popcountll(r[i].mask[1]));
 	}
 	return (size_t)(at - out);
 }
 
-/* [P-57] tag, flags, refused IPv4 prefixes, refused IPv6 prefixes, refused TCP ports, flow limits. */
+/* [P-57] tag, flags, refused IPv4 prefixes, refused IPv6 prefixes, refused TCP ports, flow limits.
+ */
 size_t policy_bytes(const struct policy *p, uint8_t ret_bytes[static POLICY_BYTES_MAX])
 {
 	_Static_assert(sizeof(DOMAIN_TAG) + 4 + sizeof(mail_ports) + 8 +
-			17 * (sizeof(special4) / sizeof(special4[0]) +
-				     sizeof(special6) / sizeof(special6[0])) <= POLICY_BYTES_MAX, "");
+				       17 * (sizeof(special4) / sizeof(special4[0]) +
+						    sizeof(special6) / sizeof(special6[0])) <=
+			       POLICY_BYTES_MAX,
+		"");
 	uint8_t *at = ret_bytes;
 
 	memcpy(at, DOMAIN_TAG, sizeof(DOMAIN_TAG) - 1);
@@ -200,8 +205,8 @@ static bool is_resolver(const struct policy *p, const struct packet *k, const ui
 	const struct net_addr *r = k->family == NET_IP4 ? &p->resolver4 : &p->resolver6;
 
 	return r->family == k->family && memcmp(r->ip, dst, k->addr_len) == 0 &&
-		(k->proto == PACKET_TCP || k->proto == PACKET_UDP) &&
-		(k->has_ports ? k->dst_port == RESOLVER_PORT : !k->first);
+	       (k->proto == PACKET_TCP || k->proto == PACKET_UDP) &&
+	       (k->has_ports ? k->dst_port == RESOLVER_PORT : !k->first);
 }
 
 /* [P-53] */
@@ -216,7 +221,7 @@ static bool destination_ok(const struct policy *p, const struct packet *k, const
 static bool transport_ok(const struct packet *k)
 {
 	return k->proto == PACKET_TCP || k->proto == PACKET_UDP ||
-		k->proto == (k->family == NET_IP4 ? PACKET_ICMP : PACKET_ICMP6);
+	       k->proto == (k->family == NET_IP4 ? PACKET_ICMP : PACKET_ICMP6);
 }
 
 /* [P-54] */

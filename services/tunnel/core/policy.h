@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What an exit lets through.
  *
- * [P-53] Refused destinations: everything that is not globally routable unicast (private, shared, loopback,
- * link-local, multicast, reserved, tunnels of IPv6 transition; documentation and benchmark unless
- * test_network), and the exit's own addresses and LAN prefixes. Exception: port 53 of the resolver
- * that the exit named in Attached.
- * [P-54] Refused ports: TCP 25, 465, 587 (mail submission and relaying), also when the header is cut
- * by fragments: a first fragment without the whole transport header, or one that would overwrite it, is refused.
- * [P-55] Refused packets: IPv4 options, IPv6 routing headers, transports other than TCP, UDP, ICMP.
- * [P-56] A session opens at most 50 new flows per second, burst 500: SYNs, and UDP or ICMP pairs that
- * are not among about 256 seen last.
- * [P-57] The policy has canonical bytes; their BLAKE2b-256 is in the descriptor and in Attached. Own
- * addresses are not part of it (they would tell about the node's network).
+ * - [P-53] Refused destinations: everything that is not globally routable unicast (private, shared,
+ * loopback, link-local, multicast, reserved, tunnels of IPv6 transition; documentation and
+ * benchmark unless test_network), and the exit's own addresses and LAN prefixes. Exception: port 53
+ * of the resolver that the exit named in Attached.
+ * - [P-54] Refused ports: TCP 25, 465, 587 (mail submission and relaying), also when the header is
+ * cut by fragments: a first fragment without the whole transport header, or one that would
+ * overwrite it, is refused.
+ * - [P-55] Refused packets: IPv4 options, IPv6 routing headers, transports other than TCP, UDP,
+ * ICMP.
+ * - [P-56] A session opens at most 50 new flows per second, burst 500: SYNs, and UDP or ICMP pairs
+ * that are not among about 256 seen last.
+ * - [P-57] The policy has canonical bytes; their BLAKE2b-256 is in the descriptor and in Attached.
+ * Own addresses are not part of it (they would tell about the node's network).
  *
- * Rules are compiled once into flat tables of (mask, value); a check walks about 20 words. Call once
- * per batch (the packets of a super-packet or train share destination and port). Pure. */
+ * Rules are compiled once into flat tables of (mask, value); a check walks about 20 words. Call
+ * once per batch (the packets of a super-packet or train share destination and port). Pure. */
 #ifndef TUNNEL_POLICY_H
 #define TUNNEL_POLICY_H
 
@@ -28,7 +30,7 @@
 #include "packet.h"
 #include "tokens.h"
 
-#define POLICY_OWN_MAX 32   /* own prefixes, per node */
+#define POLICY_OWN_MAX 32 /* own prefixes, per node */
 #define POLICY_RULES_MAX 64
 #define POLICY_PORTS_MAX 16
 #define POLICY_DIGEST_SIZE 32
@@ -53,11 +55,11 @@ struct policy {
 
 enum policy_verdict {
 	POLICY_PASS,
-	POLICY_BAD_PACKET,   /* does not parse, [P-55] */
-	POLICY_FAMILY,	     /* not served */
-	POLICY_DESTINATION,  /* [P-53] */
-	POLICY_PORT,	     /* [P-54] */
-	POLICY_FLOWS,	     /* [P-56] */
+	POLICY_BAD_PACKET,  /* does not parse, [P-55] */
+	POLICY_FAMILY,	    /* not served */
+	POLICY_DESTINATION, /* [P-53] */
+	POLICY_PORT,	    /* [P-54] */
+	POLICY_FLOWS,	    /* [P-56] */
 	POLICY_VERDICTS
 };
 const char *policy_verdict_name(enum policy_verdict v);
@@ -73,8 +75,8 @@ size_t policy_bytes(const struct policy *p, uint8_t ret_bytes[static POLICY_BYTE
 void policy_digest(const struct policy *p, uint8_t ret_digest[static POLICY_DIGEST_SIZE]);
 
 /* A packet from a client on its way to the TUN device; ret_p (may be NULL) for further use. */
-enum policy_verdict policy_check(const struct policy *p, const uint8_t *pkt, size_t len,
-	struct packet *ret_p);
+enum policy_verdict policy_check(
+	const struct policy *p, const uint8_t *pkt, size_t len, struct packet *ret_p);
 
 #define POLICY_SEEN_SETS 64
 #define POLICY_SEEN_WAYS 4
@@ -86,7 +88,8 @@ struct policy_flows {
 	struct tokens tokens;
 };
 void policy_flows_init(struct policy_flows *f, mono_t now);
-/* POLICY_PASS or POLICY_FLOWS. p: of policy_check; pkt for the addresses. key: secret of the worker. */
+/* POLICY_PASS or POLICY_FLOWS. p: of policy_check; pkt for the addresses. key: secret of the
+ * worker. */
 enum policy_verdict policy_flows_check(struct policy_flows *f, mono_t now, const struct packet *p,
 	const uint8_t *pkt, uint64_t key);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "route.h"
+#include "route_internal.h"
 
 #include <string.h>
 
@@ -61,15 +61,15 @@ static bool targets_ok(const struct route_spec *s)
 				return false;
 	}
 	return s->purpose != ROUTE_TRAFFIC ||
-		(s->targets[s->n_hops - 1].roles & (DESCRIPTOR_EXIT4 | DESCRIPTOR_EXIT6)) != 0;
+	       (s->targets[s->n_hops - 1].roles & (DESCRIPTOR_EXIT4 | DESCRIPTOR_EXIT6)) != 0;
 }
 
 /* May the exit session of `from` move to a route that ends in `exit`? */
 static bool exit_can_move(const struct route *from, const struct route_target *exit)
 {
 	return (from->state == ROUTE_READY || from->state == ROUTE_DRAINING) && !from->exit_lent &&
-		from->purpose == ROUTE_TRAFFIC &&
-		memcmp(from->hops[last(from)].target.wg_pk, exit->wg_pk, 32) == 0;
+	       from->purpose == ROUTE_TRAFFIC &&
+	       memcmp(from->hops[last(from)].target.wg_pk, exit->wg_pk, 32) == 0;
 }
 
 static bool spec_ok(const struct route_spec *s)
@@ -106,42 +106,14 @@ enum err route_init(struct route *r, const struct route_spec *s, struct rng *rng
 	return OK;
 }
 
-/* ---- time per hop ---- */
-
-static dur_t clamp(dur_t d, dur_t low, dur_t high)
-{
-	return d.ns < low.ns ? low : d.ns > high.ns ? high : d;
-}
-
-/* RFC 6298, in nanoseconds. */
-static void rtt_sample(struct route_hop *h, dur_t rtt)
-{
-	uint64_t diff;
-
-	if (rtt.ns == 0)
-		rtt.ns = 1;
-	if (h->srtt.ns == 0) {
-		h->srtt = rtt;
-		h->rttvar.ns = rtt.ns / 4; /* a handshake's first sample says little of the spread */
-		return;
-	}
-	diff = rtt.ns > h->srtt.ns ? rtt.ns - h->srtt.ns : h->srtt.ns - rtt.ns;
-	h->rttvar.ns = (3 * h->rttvar.ns + diff) / 4;
-	h->srtt.ns = (7 * h->srtt.ns + rtt.ns) / 8;
-}
-
-static dur_t rto(const struct route_hop *h)
-{
-	return clamp((dur_t){h->srtt.ns + 4 * h->rttvar.ns}, ROUTE_RTO_MIN, ROUTE_RTO_MAX);
-}
-
 /* ---- the end ---- */
 
 static void ask_detach(struct route *r, unsigned int hop, const struct route_sink *sink)
 {
 	overlay_Control m = {.which_body = overlay_Control_detach_tag};
 
-	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_DETACH, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
+	sink->request(
+		sink->ctx, r, hop, &m, ROUTE_TAG_DETACH, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
 }
 
 /* Whom no word reached yet gets one without an answer. */
@@ -173,7 +145,7 @@ static void tell_next(struct route *r, const struct route_sink *sink)
 	finish(r, sink);
 }
 
-static void begin_closing(struct route *r, mono_t now, const struct route_sink *sink)
+void route_begin_closing(struct route *r, mono_t now, const struct route_sink *sink)
 {
 	r->state = ROUTE_CLOSING;
 	r->close_until = mono_add(now, ROUTE_CLOSE_PATIENCE);
@@ -210,16 +182,7 @@ static void fail(struct route *r, mono_t now, unsigned int hop, enum err err, co
 		sink->measured(sink->ctx, r, err, (dur_t){0});
 	else
 		sink->failed(sink->ctx, r, hop, err, why);
-	begin_closing(r, now, sink);
-}
-
-static void report_dead(struct route *r, unsigned int hop, const struct route_sink *sink)
-{
-	if (r->dead)
-		return;
-	r->dead = true;
-	r->dead_hop = hop;
-	sink->dead(sink->ctx, r, hop);
+	route_begin_closing(r, now, sink);
 }
 
 /* ---- building ---- */
@@ -233,8 +196,8 @@ static void handshake_begins(struct route *r, mono_t now, unsigned int hop)
 	h->n_tries = 1;
 	h->retry = ROUTE_RETRY_FIRST;
 	if (hop > 0)
-		h->retry = clamp((dur_t){3 * r->hops[hop - 1].srtt.ns}, ROUTE_RETRY_MIN,
-			ROUTE_RETRY_MAX);
+		h->retry = route_clamp(
+			(dur_t){3 * r->hops[hop - 1].srtt.ns}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
 	h->retry_at = mono_add(now, h->retry);
 }
 
@@ -245,7 +208,7 @@ static void handshake_again(
 
 	h->handshake_at = now;
 	if (++h->n_tries > ROUTE_TRIES_EVEN)
-		h->retry = clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
+		h->retry = route_clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
 	h->retry_at = mono_add(now, h->retry);
 	sink->handshake(sink->ctx, r, hop);
 }
@@ -276,8 +239,8 @@ static void ask_extend(struct route *r, unsigned int hop, const struct route_sin
 	m.body.extend.slot = ROUTE_SLOT;
 	m.body.extend.descriptor.size = DESCRIPTOR_SIZE;
 	memcpy(m.body.extend.descriptor.bytes, r->hops[hop + 1].target.descriptor, DESCRIPTOR_SIZE);
-	sink->request(sink->ctx, r, hop, &m, ROUTE_TAG_EXTEND, r->hops[hop].srtt,
-		ROUTE_REQUEST_DEADLINE);
+	sink->request(
+		sink->ctx, r, hop, &m, ROUTE_TAG_EXTEND, r->hops[hop].srtt, ROUTE_REQUEST_DEADLINE);
 }
 
 /* [P-6] Extend, and the initiation right behind it. */
@@ -328,13 +291,11 @@ static void ask_attach(struct route *r, const struct route_sink *sink)
 		ROUTE_REQUEST_DEADLINE);
 }
 
-static void send_echo(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
-
 static void last_established(struct route *r, mono_t now, const struct route_sink *sink)
 {
 	if (r->purpose == ROUTE_MEASURE) {
 		r->ready_at = now;
-		send_echo(r, now, 0, sink);
+		route_echo_send(r, now, 0, sink);
 	} else if (r->purpose == ROUTE_TALK || r->hops[last(r)].moved_in) {
 		ready(r, now, sink);
 	} else {
@@ -353,7 +314,7 @@ void route_on_established(
 	if (r->state != ROUTE_BUILDING || h->state != HOP_HANDSHAKING)
 		return;
 	h->state = HOP_ESTABLISHED;
-	rtt_sample(h, mono_since(h->handshake_at, now));
+	route_rtt_sample(h, mono_since(h->handshake_at, now));
 	if (hop < last(r))
 		open_hop(r, now, hop + 1, sink);
 	else
@@ -391,7 +352,7 @@ static const char *reason_words(overlay_Reason why)
 static unsigned int refusal_blames(unsigned int hop, uint64_t tag, overlay_Reason why)
 {
 	bool next = tag == ROUTE_TAG_EXTEND && (why == overlay_Reason_REASON_DESCRIPTOR ||
-		why == overlay_Reason_REASON_UNREACHABLE);
+						       why == overlay_Reason_REASON_UNREACHABLE);
 
 	return next ? hop + 1 : hop;
 }
@@ -486,178 +447,18 @@ void route_on_notice(struct route *r, mono_t now, unsigned int hop, const overla
 	if (r->state == ROUTE_BUILDING)
 		fail(r, now, hop, ERR_UNAVAILABLE, "relay is restarting", sink);
 	else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING)
-		report_dead(r, hop, sink);
+		route_report_dead(r, hop, sink);
 }
 
-void route_on_session_failed(struct route *r, mono_t now, unsigned int hop, enum err why,
-	const struct route_sink *sink)
+void route_on_session_failed(
+	struct route *r, mono_t now, unsigned int hop, enum err why, const struct route_sink *sink)
 {
 	if (hop >= r->n_hops || !has_session(&r->hops[hop]))
 		return;
 	if (r->state == ROUTE_BUILDING)
 		fail(r, now, hop, why, "no session with this hop", sink);
 	else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING)
-		report_dead(r, hop, sink);
-}
-
-/* ---- echoes ---- */
-
-static void history_put(struct route_hop *h, bool lost)
-{
-	h->history = h->history << 1 | lost;
-	if (h->n_history < 64)
-		h->n_history++;
-}
-
-static void send_echo(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
-{
-	struct route_hop *h = &r->hops[hop];
-	struct route_echo *e = &h->echoes[h->echo_hand++ % ROUTE_ECHOES];
-
-	if (e->nonce != 0)
-		history_put(h, true);
-	e->nonce = rng_u64(r->rng) | 1; /* 0 marks a free place */
-	e->sent = now;
-	h->echo_at = now;
-	if (h->silent_echoes < ROUTE_SILENT_ECHOES)
-		h->silent_echoes++;
-	sink->echo(sink->ctx, r, hop, e->nonce);
-}
-
-static void echoes_expire(struct route_hop *h, mono_t now)
-{
-	for (int i = 0; i < ROUTE_ECHOES; i++) {
-		if (h->echoes[i].nonce != 0 &&
-			mono_since(h->echoes[i].sent, now).ns >= ROUTE_ECHO_LOST.ns) {
-			h->echoes[i].nonce = 0;
-			history_put(h, true);
-		}
-	}
-}
-
-/* ROUTE_MEASURE: done when all echoes were answered or are lost. */
-static void measure_next(struct route *r, mono_t now, const struct route_sink *sink)
-{
-	struct route_hop *h = &r->hops[0];
-	bool all_sent = h->echo_hand >= ROUTE_MEASURE_ECHOES;
-
-	if (all_sent && (h->n_answered >= ROUTE_MEASURE_ECHOES ||
-		mono_since(h->echo_at, now).ns >= ROUTE_ECHO_LOST.ns)) {
-		bool heard = h->n_answered > 0;
-
-		sink->measured(sink->ctx, r, heard ? OK : ERR_TIMEOUT, h->srtt);
-		begin_closing(r, now, sink);
-	} else if (!all_sent && mono_since(h->echo_at, now).ns >= ROUTE_MEASURE_SPACING.ns) {
-		send_echo(r, now, 0, sink);
-	}
-}
-
-void route_on_echo(struct route *r, mono_t now, unsigned int hop, uint64_t nonce,
-	const struct route_sink *sink)
-{
-	struct route_hop *h = &r->hops[hop];
-
-	if (hop >= r->n_hops || nonce == 0)
-		return;
-	for (int i = 0; i < ROUTE_ECHOES; i++) {
-		if (h->echoes[i].nonce != nonce)
-			continue;
-		h->echoes[i].nonce = 0;
-		rtt_sample(h, mono_since(h->echoes[i].sent, now));
-		history_put(h, false);
-		h->n_answered++;
-		route_on_heard(r, now, hop);
-		if (r->purpose == ROUTE_MEASURE && r->state == ROUTE_BUILDING)
-			measure_next(r, now, sink);
-		return;
-	}
-}
-
-/* ---- watching ---- */
-
-/* When there is cause to look closely: data without answer, or an overdue echo. */
-static mono_t alarm_from(const struct route *r)
-{
-	mono_t from = MONO_NEVER;
-
-	if (r->dead)
-		return from; /* it was said; keep the slow pace */
-	if (r->unanswered_at.ns != 0)
-		from = mono_add(r->unanswered_at, ROUTE_SUSPECT_AFTER);
-	for (unsigned int k = 0; k < r->n_hops; k++) {
-		const struct route_hop *h = &r->hops[k];
-
-		if (h->state != HOP_READY || h->silent_echoes == 0)
-			continue;
-		from = h->silent_echoes > 1 ? (mono_t){0} : mono_min(from, mono_add(h->echo_at, rto(h)));
-	}
-	return from;
-}
-
-/* Enough echoes were sent in vain: what is due next is the verdict. */
-static bool all_silent(const struct route *r, const struct route_hop *h)
-{
-	return !r->dead && h->silent_echoes == ROUTE_SILENT_ECHOES;
-}
-
-/* When this hop's next echo, or the verdict, is due. */
-static mono_t hop_due(const struct route *r, const struct route_hop *h, mono_t alarm)
-{
-	mono_t slow = mono_add(h->echo_at, ROUTE_ECHO_EVERY);
-	mono_t fast = mono_add(h->echo_at, all_silent(r, h) ? rto(h) : ROUTE_ECHO_FAST);
-
-	return mono_min(slow, fast.ns > alarm.ns ? fast : alarm);
-}
-
-static void watch_hop(
-	struct route *r, mono_t now, unsigned int hop, mono_t alarm, const struct route_sink *sink)
-{
-	struct route_hop *h = &r->hops[hop];
-
-	echoes_expire(h, now);
-	if (!mono_reached(hop_due(r, h, alarm), now))
-		return;
-	if (all_silent(r, h))
-		report_dead(r, hop, sink);
-	else
-		send_echo(r, now, hop, sink);
-}
-
-/* A tick far too late: the machine or this process slept, and what came meanwhile is still to be read. */
-static void forgive_stall(struct route *r, mono_t now)
-{
-	mono_t due = route_deadline(r);
-
-	if (mono_since(due, now).ns < ROUTE_STALL.ns)
-		return;
-	r->unanswered_at.ns = 0;
-	for (unsigned int k = 0; k < r->n_hops; k++) {
-		r->hops[k].silent_echoes = 0;
-		for (int i = 0; i < ROUTE_ECHOES; i++)
-			r->hops[k].echoes[i].nonce = 0;
-	}
-}
-
-static void watch(struct route *r, mono_t now, const struct route_sink *sink)
-{
-	mono_t alarm;
-
-	forgive_stall(r, now);
-	alarm = alarm_from(r);
-	for (unsigned int k = 0; k < r->n_hops; k++)
-		if (r->hops[k].state == HOP_READY)
-			watch_hop(r, now, k, alarm, sink);
-}
-
-static mono_t watch_deadline(const struct route *r)
-{
-	const mono_t alarm = alarm_from(r);
-	mono_t d = MONO_NEVER;
-
-	for (unsigned int k = 0; k < r->n_hops; k++)
-		if (r->hops[k].state == HOP_READY)
-			d = mono_min(d, hop_due(r, &r->hops[k], alarm));
-	return d;
+		route_report_dead(r, hop, sink);
 }
 
 /* ---- time ---- */
@@ -673,7 +474,7 @@ static void build_tick(struct route *r, mono_t now, const struct route_sink *sin
 	else if (r->hops[k].state == HOP_HANDSHAKING && mono_reached(r->hops[k].retry_at, now))
 		handshake_again(r, now, k, sink);
 	else if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
-		measure_next(r, now, sink);
+		route_measure_next(r, now, sink);
 }
 
 void route_tick(struct route *r, mono_t now, const struct route_sink *sink)
@@ -685,9 +486,9 @@ void route_tick(struct route *r, mono_t now, const struct route_sink *sink)
 	case ROUTE_READY:
 	case ROUTE_DRAINING:
 		if (r->state == ROUTE_DRAINING && mono_reached(r->drain_until, now))
-			begin_closing(r, now, sink);
+			route_begin_closing(r, now, sink);
 		else if (r->purpose == ROUTE_TRAFFIC)
-			watch(r, now, sink);
+			route_watch(r, now, sink);
 		return;
 	case ROUTE_CLOSING:
 		if (mono_reached(r->close_until, now))
@@ -706,9 +507,10 @@ static mono_t build_deadline(const struct route *r)
 		if (r->hops[k].state == HOP_HANDSHAKING)
 			d = mono_min(d, r->hops[k].retry_at);
 	if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
-		d = mono_min(d, mono_add(r->hops[0].echo_at,
-			r->hops[0].echo_hand < ROUTE_MEASURE_ECHOES ? ROUTE_MEASURE_SPACING :
-								       ROUTE_ECHO_LOST));
+		d = mono_min(
+			d, mono_add(r->hops[0].echo_at, r->hops[0].echo_hand < ROUTE_MEASURE_ECHOES
+								? ROUTE_MEASURE_SPACING
+								: ROUTE_ECHO_LOST));
 	return d;
 }
 
@@ -719,7 +521,7 @@ mono_t route_deadline(const struct route *r)
 		return build_deadline(r);
 	case ROUTE_READY:
 	case ROUTE_DRAINING:
-		return mono_min(r->purpose == ROUTE_TRAFFIC ? watch_deadline(r) : MONO_NEVER,
+		return mono_min(r->purpose == ROUTE_TRAFFIC ? route_watch_deadline(r) : MONO_NEVER,
 			r->state == ROUTE_DRAINING ? r->drain_until : MONO_NEVER);
 	case ROUTE_CLOSING:
 		return r->close_until;
@@ -735,38 +537,23 @@ void route_close(struct route *r, mono_t now, dur_t drain, const struct route_si
 {
 	if (r->state == ROUTE_BUILDING) {
 		return_exit(r, now, sink);
-		begin_closing(r, now, sink);
+		route_begin_closing(r, now, sink);
 	} else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) {
 		r->state = ROUTE_DRAINING;
 		r->drain_until = mono_add(now, drain);
 		if (drain.ns == 0 || r->exit_lent)
-			begin_closing(r, now, sink);
+			route_begin_closing(r, now, sink);
 	}
 }
 
 void route_on_idle(struct route *r, mono_t now, const struct route_sink *sink)
 {
 	if (r->state == ROUTE_DRAINING)
-		begin_closing(r, now, sink);
+		route_begin_closing(r, now, sink);
 }
 
 void route_abort(struct route *r, const struct route_sink *sink)
 {
 	if (r->state != ROUTE_CLOSED)
 		finish(r, sink);
-}
-
-struct route_hop_stats route_hop_stats(const struct route *r, unsigned int hop)
-{
-	const struct route_hop *h = &r->hops[hop];
-	uint64_t mask = h->n_history >= 64 ? UINT64_MAX : ((uint64_t)1 << h->n_history) - 1;
-	struct route_hop_stats s = {
-		.rtt_us = (uint32_t)(h->srtt.ns / 1000),
-		.jitter_us = (uint32_t)(h->rttvar.ns / 1000),
-	};
-
-	if (h->n_history > 0)
-		s.loss_ppm = (uint32_t)((uint64_t)__builtin_popcountll(h->history & mask) * 1000000 /
-			h->n_history);
-	return s;
 }

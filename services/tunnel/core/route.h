@@ -1,30 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One route of the client: a state machine that builds 1..3 hops, watches them, and takes them down.
+/* One route of the client: a state machine that builds 1..3 hops, watches them, and takes them
+ * down.
  *
- * Building: session with hop 0 over UDP; when a session is established, Extend is asked of it and the
- * next hop's initiation follows at once in a relay frame, so n hops take n round trips. At the exit:
- * Attach. Each hop gets a session with a fresh key pair, which ends with the route.
- *   BUILDING -> READY -> (DEAD | DRAINING) -> CLOSING -> CLOSED;  BUILDING -> FAILED -> CLOSED
- * A lost message must not cost WireGuard's 5 s: while building, an unanswered initiation is tried anew
- * (new index, new ephemeral) after 500 ms or 3 RTT of the hop before it, three times, then at doubling
- * intervals (a new try voids the answer to the last one, so a long way needs patience).
+ * Building: session with hop 0 over UDP; when a session is established, Extend is asked of it and
+ * the next hop's initiation follows at once in a relay frame, so n hops take n round trips. At the
+ * exit: Attach. Each hop gets a session with a fresh key pair, which ends with the route.
  *
- * Watching: each hop gets an Echo every 2 s. When data went out by the exit and nothing came back for
- * 250 ms, or an Echo is overdue, every hop gets one each 150 ms; a hop that stays silent for 5 of
- * them and a retransmission time after the fifth is dead (about 1.2 s in all; five, because three would be lost
- * by chance once an hour at 1 % loss on each of six links). The first silent hop from the entry is
- * blamed. Anything authentic from hop k shows that hops 0..k live.
+ *   BUILDING -> READY -> DRAINING -> CLOSING -> CLOSED;  BUILDING -> CLOSING (failed)
  *
- * Exit roaming (exit_of): hops 0..n-2 are built anew; then the last new hop is asked to extend to the exit, and
- * the exit's session moves over: route_take_exit, sink->carry, and a fresh initiation by the new path
- * (the new middle must learn its index). The session keeps its lease, so every flow lives on. If the exit
- * does not answer by the new path, the session is given back to the old route.
+ * A lost message must not cost WireGuard's 5 s: while building, an unanswered initiation is tried
+ * anew (new index, new ephemeral) after 500 ms or 3 RTT of the hop before it, three times, then at
+ * doubling intervals (a new try voids the answer to the last one, so a long way needs patience).
  *
- * [P-5] A fresh key pair for every hop of every route. [P-6] Extend is followed at once by the
- * initiation. [P-7] A route whose exit answers Attach with another policy digest than its descriptor's
- * fails. [P-8] A move of the exit begins with an initiation by the new path. [P-9] Teardown: Detach
- * to each hop that is not beyond a dead one, one after the other from the far end (500 ms in all, then
- * without waiting); then the sessions are forgotten and keys wiped.
+ * Watching: each hop gets an Echo every 2 s. When data went out by the exit and nothing came back
+ * for 250 ms, or an Echo is overdue, every hop gets one each 150 ms; a hop that stays silent for 5
+ * of them and a retransmission time after the fifth is dead (about 1.2 s in all; five, because
+ * three would be lost by chance once an hour at 1 % loss on each of six links). The first silent
+ * hop from the entry is blamed. Anything authentic from hop k shows that hops 0..k live.
+ *
+ * Exit roaming (exit_of): hops 0..n-2 are built anew; then the last new hop is asked to extend to
+ * the exit, and the exit's session moves over: sink->carry, then a fresh initiation
+ * by the new path (the new middle must learn its index). The session keeps its lease, so every flow
+ * lives on. If the exit does not answer by the new path, the session is given back to the old
+ * route.
+ *
+ * - [P-5] A fresh key pair for every hop of every route.
+ * - [P-6] Extend is followed at once by the initiation of the next hop.
+ * - [P-7] A route whose exit answers Attach with another policy digest than its descriptor's fails.
+ * - [P-8] A move of the exit's session begins with an initiation by the new path.
+ * - [P-9] Teardown: Detach to each hop that is not beyond a dead one, one after the other from the
+ * far end (500 ms in all, then without waiting); then the sessions are forgotten, keys wiped.
  *
  * The same machine, with purpose, measures a candidate guard (handshake and 5 echoes) and holds a
  * session for a talk of services between two nodes (handshake only).
@@ -59,16 +64,16 @@
 #define ROUTE_RTO_MAX DUR_MS(1000)
 #define ROUTE_REQUEST_DEADLINE DUR_S(8)
 #define ROUTE_CLOSE_PATIENCE DUR_MS(500) /* for all hops to answer Detach */
-#define ROUTE_ECHO_LOST DUR_MS(1500) /* answers later than this count as lost */
-#define ROUTE_STALL DUR_MS(500)	/* a tick so late says that we slept, not the hops */
-#define ROUTE_ECHOES 16		/* echoes in flight per hop: 1.5 s of fast ones, and a few */
+#define ROUTE_ECHO_LOST DUR_MS(1500)	 /* answers later than this count as lost */
+#define ROUTE_STALL DUR_MS(500)		 /* a tick so late says that we slept, not the hops */
+#define ROUTE_ECHOES 16 /* echoes in flight per hop: 1.5 s of fast ones, and a few */
 #define ROUTE_MEASURE_SPACING DUR_MS(100)
 #define ROUTE_MEASURE_ECHOES 5
 
 enum route_purpose {
 	ROUTE_TRAFFIC,
 	ROUTE_MEASURE, /* one hop; ends by itself after its measured() */
-	ROUTE_TALK     /* one hop; built() when the session is established, then as the wiring likes */
+	ROUTE_TALK /* one hop; built() when the session is established, then as the wiring likes */
 };
 
 enum route_state {
@@ -99,37 +104,33 @@ struct route_echo {
 };
 
 enum route_hop_state {
-	HOP_IDLE,	  /* its turn has not come */
+	HOP_IDLE, /* its turn has not come */
 	HOP_HANDSHAKING,
 	HOP_ESTABLISHED,
-	HOP_ATTACHING,	  /* exit only */
+	HOP_ATTACHING, /* exit only */
 	HOP_READY,
-	HOP_LENT,	  /* exit only: another route carries it now */
+	HOP_LENT, /* exit only: another route carries it now */
 	HOP_ENDED
 };
 
 /* What a request was for, with its hop; comes back with the answer. */
-enum route_tag {
-	ROUTE_TAG_EXTEND,
-	ROUTE_TAG_ATTACH,
-	ROUTE_TAG_DETACH
-};
+enum route_tag { ROUTE_TAG_EXTEND, ROUTE_TAG_ATTACH, ROUTE_TAG_DETACH };
 
 struct route_hop {
 	struct route_target target;
 	enum route_hop_state state;
-	bool moved_in;		 /* the session came from another route */
-	mono_t handshake_at;	 /* last initiation asked for */
-	mono_t retry_at;	 /* when to ask for another */
-	dur_t retry;		 /* interval until then */
-	uint32_t n_tries;	 /* of this handshake */
-	dur_t srtt, rttvar;	 /* 0: not measured */
-	mono_t heard_at;	 /* something authentic from this hop or one behind it */
-	mono_t echo_at;		 /* last echo sent */
-	uint32_t silent_echoes;	 /* sent since heard_at; stops at ROUTE_SILENT_ECHOES */
+	bool moved_in;		/* the session came from another route */
+	mono_t handshake_at;	/* last initiation asked for */
+	mono_t retry_at;	/* when to ask for another */
+	dur_t retry;		/* interval until then */
+	uint32_t n_tries;	/* of this handshake */
+	dur_t srtt, rttvar;	/* 0: not measured */
+	mono_t heard_at;	/* something authentic from this hop or one behind it */
+	mono_t echo_at;		/* last echo sent */
+	uint32_t silent_echoes; /* sent since heard_at; stops at ROUTE_SILENT_ECHOES */
 	struct route_echo echoes[ROUTE_ECHOES];
 	uint32_t echo_hand;
-	uint64_t history;	 /* last 64 echoes, 1: lost */
+	uint64_t history; /* last 64 echoes, 1: lost */
 	uint32_t n_history;
 	uint32_t n_answered;
 };
@@ -146,25 +147,28 @@ struct route_hop_stats {
 
 struct route;
 
-/* All are called from within route_* functions and must not call back into the same route. `hop` 0 is
- * the entry. */
+/* All are called from within route_* functions and must not call back into the same route. `hop` 0
+ * is the entry. */
 struct route_sink {
 	void *ctx;
-	/* Make a session with a fresh key pair towards target, and initiate. hop 0: over UDP to `ep`;
-	 * else in relay frames of slot ROUTE_SLOT of hop - 1's session. An error comes back by route_on_session_failed. */
-	void (*open)(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
-		const struct net_endpoint *ep);
+	/* Make a session with a fresh key pair towards target, and initiate. hop 0: over UDP to
+	 * `ep`; else in relay frames of slot ROUTE_SLOT of hop - 1's session. An error comes back
+	 * by route_on_session_failed. */
+	void (*open)(void *ctx, struct route *r, unsigned int hop,
+		const struct route_target *target, const struct net_endpoint *ep);
 	/* Send another initiation now, even if one is under way or keys are fresh. */
 	void (*handshake)(void *ctx, struct route *r, unsigned int hop);
 	/* control_request(body, tag, rtt, deadline) in hop's session; its end comes back later by
-	 * route_on_answer or route_on_no_answer with the same tag. An error of control_request itself
-	 * (window full) may be passed over in silence: deadlines of the route hold anyway. */
+	 * route_on_answer or route_on_no_answer with the same tag. An error of control_request
+	 * itself (window full) may be passed over in silence: deadlines of the route hold anyway.
+	 */
 	void (*request)(void *ctx, struct route *r, unsigned int hop, overlay_Control *body,
 		uint64_t tag, dur_t rtt, dur_t deadline);
 	void (*echo)(void *ctx, struct route *r, unsigned int hop, uint64_t nonce);
-	/* The session of from's last hop is r's last hop's now: take it over and carry it by hop n-2 of
-	 * r (n == 1: over UDP to ep, else NULL). Without initiating; handshake() follows. */
-	void (*carry)(void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep);
+	/* The session of from's last hop is r's last hop's now: take it over and carry it by hop
+	 * n-2 of r (n == 1: over UDP to ep, else NULL). Without initiating; handshake() follows. */
+	void (*carry)(
+		void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep);
 	/* End the session, wipe its keys. */
 	void (*end)(void *ctx, struct route *r, unsigned int hop);
 
@@ -172,10 +176,11 @@ struct route_sink {
 	void (*built)(void *ctx, struct route *r, dur_t build_time);
 	/* why: static storage. closed() follows once the sessions are taken down. */
 	void (*failed)(void *ctx, struct route *r, unsigned int hop, enum err err, const char *why);
-	/* Once. If it is the exit (hop == n_hops - 1), flow_exit_del as soon as another exit is in use, so
-	 * that its flows need not wait for closed(). */
+	/* Once. If it is the exit (hop == n_hops - 1), flow_exit_del as soon as another exit is in
+	 * use, so that its flows need not wait for closed(). */
 	void (*dead)(void *ctx, struct route *r, unsigned int hop);
-	/* Last call: r->failed tells whether failed() was said before; r may be used anew after it. */
+	/* Last call: r->failed tells whether failed() was said before; r may be used anew after it.
+	 */
 	void (*closed)(void *ctx, struct route *r);
 	void (*measured)(void *ctx, struct route *r, enum err err, dur_t rtt); /* ROUTE_MEASURE */
 };
@@ -185,23 +190,23 @@ struct route {
 	enum route_purpose purpose;
 	enum route_state state;
 	unsigned int n_hops;
-	bool have_ip4, have_ip6;   /* this machine's own uplink */
-	bool want_ip4, want_ip6;   /* asked of the exit */
-	bool dead;		   /* reported, with dead_hop */
-	bool failed;		   /* reported */
+	bool have_ip4, have_ip6; /* this machine's own uplink */
+	bool want_ip4, want_ip6; /* asked of the exit */
+	bool dead;		 /* reported, with dead_hop */
+	bool failed;		 /* reported */
 	unsigned int dead_hop;
-	struct route *exit_from;   /* whose exit session is to move here; NULL: none, or all done */
+	struct route *exit_from; /* whose exit session is to move here; NULL: none, or all done */
 	uint32_t exit_from_id;
-	bool exit_lent;		   /* our exit session has moved to another route */
+	bool exit_lent; /* our exit session has moved to another route */
 	struct route_hop hops[ROUTE_HOPS_MAX];
 	struct route_lease lease;
 	mono_t started_at, ready_at, build_deadline;
-	mono_t unanswered_at;	   /* first data sent since the exit was heard; 0: none */
+	mono_t unanswered_at; /* first data sent since the exit was heard; 0: none */
 	mono_t drain_until;
 	mono_t close_until;
-	unsigned int n_untold;	   /* closing: hops below this have not been told */
-	struct rng *rng;	   /* nonces; borrowed for life */
-	void *user;		   /* the wiring's own */
+	unsigned int n_untold; /* closing: hops below this have not been told */
+	struct rng *rng;       /* nonces; borrowed for life */
+	void *user;	       /* the wiring's own */
 };
 
 struct route_spec {
@@ -215,13 +220,15 @@ struct route_spec {
 	struct route *exit_of;
 };
 
-/* Prepares r; nothing is sent yet. ERR_INVALID: number of hops, a hop twice, roles that do not fit, exit_of not ready
- * or with another exit; ERR_UNAVAILABLE: the entry has no address of a family that we have. */
+/* Prepares r; nothing is sent yet. ERR_INVALID: number of hops, a hop twice, roles that do not fit,
+ * exit_of not ready or with another exit; ERR_UNAVAILABLE: the entry has no address of a family
+ * that we have. */
 NODISCARD enum err route_init(struct route *r, const struct route_spec *spec, struct rng *rng);
 void route_start(struct route *r, mono_t now, const struct route_sink *sink);
 
 /* A handshake of hop's session completed (first or later), and data may be sent. */
-void route_on_established(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
+void route_on_established(
+	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
 /* Answers to sink->request. */
 void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag,
 	const overlay_Control *answer, const struct route_sink *sink);
@@ -231,11 +238,13 @@ void route_on_echo(struct route *r, mono_t now, unsigned int hop, uint64_t nonce
 	const struct route_sink *sink);
 void route_on_notice(struct route *r, mono_t now, unsigned int hop, const overlay_Notice *notice,
 	const struct route_sink *sink);
-/* The session cannot go on: it could not be made, or its keys are dead and handshakes were given up. */
-void route_on_session_failed(struct route *r, mono_t now, unsigned int hop, enum err why,
-	const struct route_sink *sink);
+/* The session cannot go on: it could not be made, or its keys are dead and handshakes were given
+ * up. */
+void route_on_session_failed(
+	struct route *r, mono_t now, unsigned int hop, enum err why, const struct route_sink *sink);
 
-/* Once per batch: data went out by the exit's session; something authentic came in hop's session. */
+/* Once per batch: data went out by the exit's session; something authentic came in hop's session.
+ */
 static inline void route_on_sent(struct route *r, mono_t now)
 {
 	if (r->unanswered_at.ns == 0)
@@ -258,8 +267,8 @@ void route_on_idle(struct route *r, mono_t now, const struct route_sink *sink);
 /* Ends it now, sessions and all, without a word to the hops (the process stops). */
 void route_abort(struct route *r, const struct route_sink *sink);
 
-/* To be called by route_deadline, which changes with every event; later than ROUTE_STALL is taken for
- * a sleep of our own and begins the watch anew. */
+/* To be called by route_deadline, which changes with every event; later than ROUTE_STALL is taken
+ * for a sleep of our own and begins the watch anew. */
 void route_tick(struct route *r, mono_t now, const struct route_sink *sink);
 mono_t route_deadline(const struct route *r);
 

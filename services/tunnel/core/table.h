@@ -2,9 +2,9 @@
 /* A bounded keyed table of places: hash chains, free places, and the order of last use.
  *
  * It holds no keys and no values, only places 0..capacity-1: the caller keeps its own array of
- * entries in parallel, compares keys itself, and asks here who may match. Everything is O(1); memory
- * is the caller's and never grows; a full table says so and the caller evicts table_oldest() or
- * sheds. The hash is keyed with a secret, so that nobody outside can make long chains. Pure. */
+ * entries in parallel, compares keys itself, and asks here who may match. Everything is O(1);
+ * memory is the caller's and never grows; a full table says so and the caller evicts table_oldest()
+ * or sheds. The hash is keyed with a secret, so that nobody outside can make long chains. Pure. */
 #ifndef TUNNEL_TABLE_H
 #define TUNNEL_TABLE_H
 
@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #define TABLE_NONE UINT32_MAX
-/* Largest capacity: 16 M places, far above what a worker's memory allows; keeps sizes in 32 bits. */
+/* Largest capacity: 16 M places, far above what a worker's memory allows; keeps sizes in 32 bits.
+ */
 #define TABLE_CAPACITY_MAX (1u << 24)
 
 struct table_node {

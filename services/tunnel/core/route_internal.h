@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between route.c (the life of a route) and route_watch.c (its echoes); nobody else's. */
+#ifndef TUNNEL_ROUTE_INTERNAL_H
+#define TUNNEL_ROUTE_INTERNAL_H
+
+#include "route.h"
+
+dur_t route_clamp(dur_t d, dur_t low, dur_t high);
+void route_rtt_sample(struct route_hop *h, dur_t rtt);
+void route_report_dead(struct route *r, unsigned int hop, const struct route_sink *sink);
+
+void route_echo_send(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
+/* ROUTE_MEASURE: the next echo, or the end. */
+void route_measure_next(struct route *r, mono_t now, const struct route_sink *sink);
+/* A route that is up: echoes when they are due, and the verdict. */
+void route_watch(struct route *r, mono_t now, const struct route_sink *sink);
+mono_t route_watch_deadline(const struct route *r);
+
+/* May call closed(): nothing of r may be touched after it. */
+void route_begin_closing(struct route *r, mono_t now, const struct route_sink *sink);
+
+#endif
