@@ -182,9 +182,8 @@ class Node:
 class Client(Node):
     """The client node and what its user does."""
 
-    def connect(self, hops=3, exit=None):
-        where = ["--exit", exit] if exit else []
-        return self.mvpn("connect", "--hops", str(hops), *where)
+    def connect(self, hops=3, exit="any"):
+        return self.mvpn("connect", "--hops", str(hops), "--exit", exit)
 
     def disconnect(self):
         return self.mvpn("disconnect")
