@@ -32,7 +32,7 @@
 #define SEEK_BACKOFF_MAX DUR_S(10)
 #define NEW_ROUTE_TRIES 3
 #define PROBE_DEADLINE DUR_S(4)
-#define SPARE_DELAY DUR_S(1)	 /* let the first page load */
+#define SPARE_DELAY DUR_MS(50) /* the first request goes before it */
 #define SPARE_BACKOFF_MIN DUR_S(2)
 #define SPARE_BACKOFF_MAX DUR_S(300)
 #define SPARE_LIFE DUR_S(1800)
