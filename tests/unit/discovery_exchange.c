@@ -291,6 +291,38 @@ static void who_answers_must_be_who_was_asked(void **state)
 	assert_null(question(gossip_Query_compare_tag));
 }
 
+/* It answers at this key, but its descriptor names another: then it is not proven by this answer. */
+static void the_key_that_answers_is_the_key_that_is_named(void **state)
+{
+	gossip_Answer a = greeted(1, 0);
+	struct descriptor d = peer(1);
+
+	(void)state;
+	boot(1);
+	pass_ms(1);
+	d.wg_pk[31] = 1;
+	sign(1, &d, a.body.greeted.record.bytes);
+	answer(&w.sent[0], &a);
+	assert_int_equal(w.d->counters.misnamed, 1);
+	assert_null(known(1));
+}
+
+/* It answers where nobody said that it is: its descriptor has to be tried at its own place. */
+static void the_place_that_answers_is_the_place_that_is_named(void **state)
+{
+	gossip_Answer a = greeted(1, 0);
+	struct descriptor d = peer(1);
+
+	(void)state;
+	boot(1);
+	pass_ms(1);
+	d.ep4.port++;
+	sign(1, &d, a.body.greeted.record.bytes);
+	answer(&w.sent[0], &a);
+	assert_int_equal(w.d->counters.misnamed, 0);
+	assert_int_equal(known(1)->state, RELAY_HEARD);
+}
+
 /* [P-92] A descriptor that names the key and place of another relay is never proven. */
 static void a_masquerade_is_not_proven(void **state)
 {
@@ -348,6 +380,117 @@ static void hearsay_is_neither_served_nor_told(void **state)
 	a = asked(&q);
 	assert_int_equal(a->body.paged.records_count, 1); /* our own */
 	assert_memory_equal(a->body.paged.records[0].bytes, w.d->own.out_bytes, DESCRIPTOR_SIZE);
+}
+
+/* Whoever holds one half of a proof gets the other; who holds none or both gets nothing. */
+static void halves_of_a_proof_are_completed(void **state)
+{
+	gossip_Query q = offer(1);
+	struct descriptor d = peer(1);
+	uint8_t half[2][DESCRIPTOR_SIZE], version[RELAYS_VERSION_SIZE];
+	const gossip_Answer *a;
+
+	(void)state;
+	share(true);
+	prove(1);
+	memcpy(half[0], q.body.offer.records[0].bytes, DESCRIPTOR_SIZE);
+	d.free_bytes = 1;
+	sign(1, &d, half[1]);
+	memcpy(q.body.offer.records[0].bytes, half[1], DESCRIPTOR_SIZE);
+	assert_int_equal(asked(&q)->body.offered.n_new, 1);
+	assert_null(known(1));
+	for (unsigned int has = 0; has < 4; has++) {
+		q = (gossip_Query){.which_body = gossip_Query_page_tag};
+		q.body.page.buckets.size = 32;
+		q.body.page.buckets.bytes[d.node_id[0] / 8] = (uint8_t)(1u << d.node_id[0] % 8);
+		for (int i = 0; i < 2; i++) {
+			relay_version(half[i], version);
+			if ((has >> i & 1) == 0)
+				continue;
+			version_digest(version, 0, q.body.page.have.bytes + q.body.page.have.size);
+			q.body.page.have.size += 4;
+		}
+		a = asked(&q);
+		assert_int_equal(a->body.paged.records_count, has == 1 || has == 2);
+		if (a->body.paged.records_count == 1)
+			assert_memory_equal(a->body.paged.records[0].bytes, half[has == 1], DESCRIPTOR_SIZE);
+	}
+}
+
+/* What is no longer proven when its turn comes is no longer news. */
+static void stale_news_are_dropped(void **state)
+{
+	unsigned int before;
+
+	(void)state;
+	share(true);
+	prove(1);
+	prove(2);
+	directory_disproved(&w.d->dir, w.now, known(2));
+	before = w.n_sent;
+	pass_ms(1);
+	for (unsigned int i = before; i < w.n_sent; i++)
+		for (pb_size_t k = 0; w.sent[i].q.which_body == gossip_Query_offer_tag &&
+			k < w.sent[i].q.body.offer.records_count; k++)
+			assert_memory_not_equal(w.sent[i].q.body.offer.records[k].bytes + 4, peer(2).node_id, 32);
+}
+
+static void a_client_passes_nothing_on(void **state)
+{
+	(void)state;
+	share(false);
+	for (unsigned int k = 1; k <= 3; k++) {
+		gossip_Answer a = greeted(k, 0);
+
+		boot(k);
+		for (int i = 0; i < 40 && known(k) == NULL; i++) {
+			pass_ms(1000);
+			struct sent *s = question(gossip_Query_greet_tag);
+			if (memcmp(s->to.node_id, peer(k).node_id, 32) == 0)
+				answer(s, &a);
+			else
+				discovery_on_peer_answered(w.d, w.now, s->id, ERR_TIMEOUT, NULL, 0);
+		}
+		assert_non_null(known(k));
+	}
+	pass_ms(5000);
+	assert_null(question(gossip_Query_offer_tag));
+}
+
+/* A client keeps to a few peers, all different, and leaves those that do not answer. */
+static void a_client_has_few_peers(void **state)
+{
+	struct contact to;
+
+	(void)state;
+	for (unsigned int k = 1; k <= 30; k++) {
+		gossip_Query q = offer(k);
+		const struct source from = {77, true};
+		struct relay *r;
+
+		assert_int_equal(directory_offer(&w.d->dir, w.now, q.body.offer.records[0].bytes,
+					 DESCRIPTOR_SIZE, from, &r), VERDICT_NEW);
+	}
+	w.d->dir.answered_at = w.now.mono;
+	for (int i = 0; i < 100; i++)
+		assert_true(contacts_pick(&w.d->contacts, &w.d->dir, &w.d->rng, w.now.mono, &to));
+	for (int i = 0; i < CLIENT_PEERS; i++)
+		for (int k = 0; k < i; k++)
+			assert_memory_not_equal(w.d->contacts.peers[i].node_id, w.d->contacts.peers[k].node_id, 32);
+	uint8_t left[32];
+	memcpy(left, w.d->contacts.peers[1].node_id, 32);
+	for (int i = 0; i < CLIENT_PEER_FAILED_MAX; i++) {
+		struct relay *r = relays_find(&w.d->dir.relays, left);
+
+		contacts_failed(&w.d->contacts, left, w.now.mono, true);
+		directory_unanswered(&w.d->dir, w.now, r);
+		w.now.mono = r->next_try;
+		w.d->dir.answered_at = w.now.mono;
+	}
+	for (int i = 0; i < 200; i++)
+		assert_true(contacts_pick(&w.d->contacts, &w.d->dir, &w.d->rng, w.now.mono, &to));
+	for (int i = 0; i < CLIENT_PEERS; i++)
+		assert_memory_not_equal(w.d->contacts.peers[i].node_id, left, 32);
 }
 
 static void pages_walk_all_and_leave_out_what_is_had(void **state)
@@ -497,6 +640,7 @@ static void a_peer_with_an_older_version_is_told(void **state)
 	s = question(gossip_Query_page_tag);
 	d = peer(other);
 	d.seq = 50;
+	unsigned int before = w.n_sent;
 	for (int half = 0; half < 2; half++) {
 		s = question(gossip_Query_page_tag);
 		a = (gossip_Answer){.which_body = gossip_Answer_paged_tag};
@@ -507,7 +651,9 @@ static void a_peer_with_an_older_version_is_told(void **state)
 		}
 		answer(s, &a);
 	}
-	q = question(gossip_Query_offer_tag)->q;
+	s = question(gossip_Query_offer_tag);
+	assert_true(s - w.sent >= (ptrdiff_t)before);
+	q = s->q;
 	assert_memory_equal(q.body.offer.records[0].bytes, known(other)->bytes, DESCRIPTOR_SIZE);
 	assert_memory_equal(question(gossip_Query_offer_tag)->to.node_id, peer(k).node_id, 32);
 }
@@ -603,7 +749,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_bootstrap_is_greeted_and_proven),
 		T(who_answers_must_be_who_was_asked),
+		T(the_key_that_answers_is_the_key_that_is_named),
+		T(the_place_that_answers_is_the_place_that_is_named),
 		T(a_masquerade_is_not_proven),
+		T(halves_of_a_proof_are_completed),
+		T(stale_news_are_dropped),
+		T(a_client_passes_nothing_on),
+		T(a_client_has_few_peers),
 		T(news_are_passed_on_once_proven),
 		T(hearsay_is_neither_served_nor_told),
 		T(pages_walk_all_and_leave_out_what_is_had),

@@ -191,6 +191,7 @@ static void numbers_never_go_back(void **state)
 	assert_int_equal(o.seq, T0 + 9001);
 	own_on_seq_seen(&o, at(6).mono, UINT64_MAX); /* no room above */
 	assert_false(step(&o, 7));
+	assert_int_equal(o.seq, T0 + 9001);
 }
 
 static void changes_are_paced(void **state)

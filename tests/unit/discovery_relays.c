@@ -123,7 +123,9 @@ static void digests_tell_what_differs(void **state)
 		assert_int_equal(memcmp(da + 4 * k, db + 4 * k, 4) == 0, k != 100);
 	relays_set_state(&b, put(&b, id, 2), RELAY_PROVEN); /* another version of it */
 	assert_true(relays_root(&a, 7) != relays_root(&b, 7));
+	uint64_t with = relays_root(&b, 7);
 	relays_remove(&b, relays_find(&b, id));
+	assert_true(relays_root(&b, 7) != with);
 	relays_set_state(&b, put(&b, id, 1), RELAY_PROVEN);
 	assert_int_equal(relays_root(&a, 7), relays_root(&b, 7));
 	table_free(&a);
