@@ -3,7 +3,7 @@
  *
  * One layout, one length; what a field does not use is zero, and decode refuses anything that
  * encode would not have produced, so two different byte strings never mean the same. Pure.
- * Source: docs/protocol.md [P-20]..[P-29]. */
+ * Source: docs/protocol.md [P-20], [P-21], [P-22], [P-23]. */
 #ifndef LIB_DESCRIPTOR_H
 #define LIB_DESCRIPTOR_H
 

@@ -17,6 +17,7 @@ static mono_t at_ms(uint64_t ms)
 }
 
 /* [P-46] */
+/* [P-44], [P-45], [P-46] */
 static void passes_while_used_is_below_credit(void **state)
 {
 	struct meter m;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "account.h"
 
+/* [P-76], [P-80] */
 enum seq_fit account_seq_fit(const struct account *a, uint64_t seq)
 {
 	if (seq == 0)

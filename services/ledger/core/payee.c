@@ -291,6 +291,7 @@ static void credit_base_set(struct payee_session *s, uint64_t base)
 		s->row.credit_bytes = CREDIT_UNLIMITED;
 }
 
+/* [P-88] */
 static void make_unlimited(
 	struct payee *p, struct payee_session *s, const struct payee_sink *sink)
 {
@@ -508,7 +509,7 @@ static bool rate_ok(struct payee_session *s, mono_t now)
 	return true;
 }
 
-/* The live generation that t was made for. */
+/* The live generation that t was made for. [P-78] */
 static bool commit_find(struct payee *p, struct payee_session *s, mono_t now,
 	const struct ticket *t, uint32_t *ret_generation)
 {
@@ -557,7 +558,7 @@ static bool worth_of(const struct payee *p, const struct payee_session *s, const
 	return credit <= used_of(s) || credit - used_of(s) <= PAYEE_AHEAD_MAX;
 }
 
-/* Everything that needs no signature, cheapest first. */
+/* Everything that needs no signature, cheapest first. [P-77], [P-79] */
 static reason_t ticket_check(struct payee *p, struct payee_session *s, mono_t now, wall_t wall,
 	const struct ticket *t, uint32_t *ret_generation, uint64_t *ret_bytes)
 {
@@ -586,6 +587,7 @@ static bool recent_has(const struct payee_session *s, const uint8_t digest[stati
 	return false;
 }
 
+/* [P-83] */
 static void commit_rotate(struct payee_session *s, mono_t now)
 {
 	s->row.commit_id++;

@@ -413,6 +413,7 @@ static void on_quoted(struct payer_session *s, mono_t now, const peer_ledger_Quo
 	s->phase = PAYER_PAYING;
 }
 
+/* [P-86] */
 static void quantum_grow(struct payer_session *s)
 {
 	s->quantum += s->quantum / 3;

@@ -61,6 +61,7 @@ static void struct_hash(const struct ticket *t, uint8_t ret[static KECCAK_SIZE])
 	keccak256(words, sizeof(words), ret);
 }
 
+/* [P-72], [P-75] The domain goes in first. */
 void ticket_digest(const struct ticket *t, const struct ticket_domain *d,
 	uint8_t ret_digest[static KECCAK_SIZE])
 {
@@ -156,6 +157,7 @@ enum err ticket_recover(const uint8_t b[static TICKET_SIZE],
 	return OK;
 }
 
+/* [P-73] */
 bool ticket_wins(
 	uint64_t ratio, const uint8_t reveal[static 32], const uint8_t digest[static KECCAK_SIZE])
 {
