@@ -202,9 +202,12 @@ static enum err wake_adopt(struct web *w, struct service *s)
 	return OK;
 }
 
+/* lws runs timers that are due before it waits, and then waits all the same: end that wait. */
 static void on_timer(lws_sorted_usec_list_t *timer)
 {
-	(void)timer; /* it has ended the wait, that is all */
+	struct web *w = lws_container_of(timer, struct web, timer);
+
+	lws_cancel_service(w->lws);
 }
 
 static void timer_set(struct web *w, mono_t at)

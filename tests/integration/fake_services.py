@@ -14,6 +14,7 @@ import threading
 import time
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GEN = os.path.join(ROOT, "build", "gen", "py")
@@ -73,7 +74,8 @@ class Service(threading.Thread):
         self.out.linger = 0
         self.out.setsockopt(zmq.IMMEDIATE, 1)
         self.out.setsockopt(zmq.RECONNECT_IVL, 20)
-        self.monitor = self.out.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self.monitor = self.out.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self.fresh = self.up = self.greeted = False  # connected; Hello sent; the gateway's Hello came
         self.out.connect(f"ipc://{node_dir}/run/gateway.{role}")
         self.wake_in = self.ctx.socket(zmq.PAIR)
         self.wake_in.bind(f"inproc://wake.{role}")
@@ -112,10 +114,11 @@ class Service(threading.Thread):
         for s in (self.inbox, self.monitor, self.wake_in):
             poller.register(s, zmq.POLLIN)
         while not self.ending:
-            ready = dict(poller.poll())
+            if self.fresh:
+                self._greet()
+            ready = dict(poller.poll(10 if self.fresh else None))
             if self.monitor in ready:
-                self.monitor.recv_multipart()
-                self._send(hello=types_pb2.Hello(instance=self.instance, version=BUS_VERSION))
+                self._link(recv_monitor_message(self.monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED)
             if self.inbox in ready:
                 self._take(self.inbox.recv())
             if self.wake_in in ready:
@@ -125,13 +128,31 @@ class Service(threading.Thread):
         self.out.disable_monitor()
 
     def _push(self, data):
+        """False: the gateway is away; it will be told when it is back."""
         try:
             self.out.send(data, zmq.DONTWAIT)
+            return True
         except zmq.Again:
-            pass  # the gateway is away; it will be told when it is back
+            return False
 
     def _send(self, re=0, **body):
-        self._push(gateway_pb2.GatewayIn(re=re, **body).SerializeToString())
+        return self._push(gateway_pb2.GatewayIn(re=re, **body).SerializeToString())
+
+    def _link(self, up):
+        self.fresh, self.up = up, False
+        if not up:
+            self.greeted = False
+
+    def _greet(self):
+        """The pipe of a new connection may not be attached yet: then again in a moment."""
+        if self._send(hello=types_pb2.Hello(instance=self.instance, version=BUS_VERSION)):
+            self.fresh, self.up = False, True
+            self._linked()
+
+    def _linked(self):
+        """Both sides can speak: the snapshot."""
+        if self.up and self.greeted and hasattr(self.brain, "on_link"):
+            self.brain.on_link(self)
 
     def _take(self, data):
         m = INBOX[self.role]()
@@ -141,8 +162,8 @@ class Service(threading.Thread):
         if name == "hello":
             if not m.hello.answer:
                 self._send(hello=types_pb2.Hello(instance=self.instance, version=BUS_VERSION, answer=True))
-            if self.brain is not None and hasattr(self.brain, "on_link"):
-                self.brain.on_link(self)
+            self.greeted = True
+            self._linked()
             return
         if self.deaf:
             return

@@ -152,9 +152,8 @@ void node_tick(struct node *n, mono_t now, const struct node_sink *sink)
 	sections_tick(&n->sections, now, &to);
 	for (int p = 0; p < PEERS; p++)
 		health_update(n, (enum peer)p, now);
-	if (exits_due(&n->exits, now))
-		exits_on_sent(&n->exits,
-			n->sections.linked[PEER_ROUTER] ? sink->ask_exits(sink->ctx) : 0, now);
+	if (n->sections.linked[PEER_ROUTER] && exits_due(&n->exits, now))
+		exits_on_sent(&n->exits, sink->ask_exits(sink->ctx), now);
 	if (report_update(&n->report, now))
 		n->generation++;
 	if (mono_reached(n->second_at, now))
@@ -165,7 +164,9 @@ mono_t node_deadline(const struct node *n)
 {
 	mono_t at = mono_min(n->second_at, sections_deadline(&n->sections));
 
-	return mono_min(at, mono_min(exits_deadline(&n->exits), report_deadline(&n->report)));
+	if (n->sections.linked[PEER_ROUTER])
+		at = mono_min(at, exits_deadline(&n->exits));
+	return mono_min(at, report_deadline(&n->report));
 }
 
 /* ---- state ---- */
