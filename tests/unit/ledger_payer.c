@@ -465,6 +465,7 @@ static void silence_repeats_the_same_ticket(void **state)
 	assert_int_equal(f->n_asked, 6 + 4);
 	assert_int_equal(session(f)->row.sums.n_tickets, 4);
 	assert_int_equal(f->payer->counters.resent, 5);
+	assert_int_equal(f->payer->counters.timeouts, 1 + 4);
 }
 
 static void silence_is_reported_once(void **state)
