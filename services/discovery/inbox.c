@@ -15,8 +15,8 @@ static void refuse(struct state *s, enum role from, const char *what)
 static void on_listening(void *state, enum role from, const void *in)
 {
 	const mvpn_Listening *m = &((const mvpn_DiscoveryIn *)in)->body.listening;
-	struct own_listening l = {.port = (uint16_t)m->port, .relay = m->relay, .exit4 = m->exit4,
-		.exit6 = m->exit6};
+	struct own_listening l = {
+		.port = (uint16_t)m->port, .relay = m->relay, .exit4 = m->exit4, .exit6 = m->exit6};
 	struct state *s = state;
 
 	if (m->port > UINT16_MAX || (m->policy_digest.size != 0 && m->policy_digest.size != 32)) {
@@ -31,9 +31,9 @@ static void on_listening(void *state, enum role from, const void *in)
 static void on_terms(void *state, enum role from, const void *in)
 {
 	const mvpn_Terms *m = &((const mvpn_DiscoveryIn *)in)->body.terms;
-	struct own_terms t = {
-		.price_gwei_per_gib = {[HOP_ENTRY] = m->entry_gwei_per_gib,
-			[HOP_MIDDLE] = m->middle_gwei_per_gib, [HOP_EXIT] = m->exit_gwei_per_gib},
+	struct own_terms t = {.price_gwei_per_gib = {[HOP_ENTRY] = m->entry_gwei_per_gib,
+				      [HOP_MIDDLE] = m->middle_gwei_per_gib,
+				      [HOP_EXIT] = m->exit_gwei_per_gib},
 		.free_bytes = m->free_bytes,
 		.chain_id = m->chain_id};
 	struct state *s = state;
@@ -62,7 +62,8 @@ static void on_peer_asked(void *state, enum role from, const void *in)
 	struct state *s = state;
 
 	(void)from;
-	discovery_on_peer_asked(s->d, moment_of(s), m->session, m->request, m->payload.bytes, m->payload.size);
+	discovery_on_peer_asked(
+		s->d, moment_of(s), m->session, m->request, m->payload.bytes, m->payload.size);
 }
 
 /* Another build of tunnel may know errors that we do not. */

@@ -2,8 +2,8 @@
 /* mvpn-discovery: the directory of relays.
  *
  * May: read keys/identity.key and the geography file at start; write state/discovery/; talk to the
- * node's own bus. It has no socket to the network: what nodes say to each other is carried by tunnel.
- * Needs no capability. */
+ * node's own bus. It has no socket to the network: what nodes say to each other is carried by
+ * tunnel. Needs no capability. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,9 +35,11 @@ static const struct conf_key keys[] = {
 	{"+tunnel", "public6", CONF_ADDR, AT(public6), 0, NULL, 0, 0,
 		"IPv6 address under which others reach this node"},
 	{"discovery", "bootstrap", CONF_LIST, AT(bootstrap), SIZE(bootstrap), "", 0, 0,
-		"nodes to begin with: <node id>@<WireGuard key>@<address:port>, by commas or lines"},
+		"nodes to begin with: <node id>@<WireGuard key>@<address:port>, by commas or "
+		"lines"},
 	{"discovery", "country", CONF_TEXT, AT(country), SIZE(country), "", 0, 0,
-		"country claimed in the descriptor (two letters); default: what geo says of public4/6"},
+		"country claimed in the descriptor (two letters); default: what geo says of "
+		"public4/6"},
 	{"discovery", "family", CONF_HEX, AT(family_id), SIZE(family_id), NULL, 0, 0,
 		"16 bytes that all nodes of one operator share: no route uses two of them"},
 	{"discovery", "relays_per_prefix", CONF_U64, AT(near_max), 0, "0", 0, RELAYS_MAX,
@@ -80,13 +82,16 @@ static enum err boots_add(struct discovery *d, const char *list)
 	unsigned int i = 0;
 
 	memcpy(words, list, sizeof(words));
-	for (char *w = strtok_r(words, ", \t", &rest); w != NULL; w = strtok_r(NULL, ", \t", &rest)) {
+	for (char *w = strtok_r(words, ", \t", &rest); w != NULL;
+		w = strtok_r(NULL, ", \t", &rest)) {
 		struct contact to;
 
 		i++;
 		if (contact_parse(w, &to) != OK) {
-			log_error("node.ini: [discovery] bootstrap, entry %u: not <node id>@<WireGuard key>@"
-				  "<address:port> with 64 hexadecimal digits each (`mvpn word` prints it)",
+			log_error("node.ini: [discovery] bootstrap, entry %u: not <node "
+				  "id>@<WireGuard key>@"
+				  "<address:port> with 64 hexadecimal digits each (`mvpn word` "
+				  "prints it)",
 				i);
 			return ERR_INVALID;
 		}
@@ -105,15 +110,18 @@ static enum err name_check(const char *name)
 	return OK;
 }
 
-static enum err country_set(const struct state *s, const struct discovery_settings_file *f, char country[3])
+static enum err country_set(
+	const struct state *s, const struct discovery_settings_file *f, char country[3])
 {
 	const struct geo_row *row = NULL;
 
 	if (f->country[0] != '\0') {
 		memcpy(country, f->country, 3);
-		if (country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' && country[1] <= 'Z')
+		if (country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' &&
+			country[1] <= 'Z')
 			return OK;
-		log_error("node.ini: [discovery] country: '%.2s' is not two capital letters", f->country);
+		log_error("node.ini: [discovery] country: '%.2s' is not two capital letters",
+			f->country);
 		return ERR_INVALID;
 	}
 	if (f->public4.family != NET_NONE)
@@ -135,7 +143,8 @@ static enum err geo_open(struct state *s, const char *path)
 	return ERR_INVALID;
 }
 
-static enum err conf_make(struct state *s, const struct discovery_settings_file *f, struct discovery_conf *ret)
+static enum err conf_make(
+	struct state *s, const struct discovery_settings_file *f, struct discovery_conf *ret)
 {
 	struct discovery_conf c = {.near_max = (uint32_t)f->near_max};
 	uint8_t seed[32], pk[32];
@@ -244,7 +253,8 @@ int main(int argc, char **argv)
 {
 	const struct service_spec spec = {
 		.role = ROLE_DISCOVERY,
-		.what = "The directory of relays: signed descriptors, found and kept without a server.",
+		.what = "The directory of relays: signed descriptors, found and kept without a "
+			"server.",
 		.keys = keys,
 		.n_keys = sizeof(keys) / sizeof(keys[0]),
 		.conf_size = sizeof(struct discovery_settings_file),

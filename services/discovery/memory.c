@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* state/discovery/: `seq`, the number of our last descriptor, as text, written before the descriptor
- * leaves; `relays`, the descriptors that are proven, so that a restart begins where it ended.
+/* state/discovery/: `seq`, the number of our last descriptor, as text, written before the
+ * descriptor leaves; `relays`, the descriptors that are proven, so that a restart begins where it
+ * ended.
  *
- *   relays: "mvpn relays 1\n", 8 bytes time of writing (s, little-endian), descriptors one after another
+ *   relays: "mvpn relays 1\n", 8 bytes time of writing (s, little-endian), descriptors one after
+ * another
  *
  * Every descriptor is checked anew when read. If the file is younger than RECENT_S they count as
- * proven at once (a restart); else they are only heard. Those that have run out serve as bootstraps. A damaged
- * file is said and passed over: the network knows the rest. */
+ * proven at once (a restart); else they are only heard. Those that have run out serve as
+ * bootstraps. A damaged file is said and passed over: the network knows the rest. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,7 +67,8 @@ uint64_t memory_seq_load(const struct service *service)
 		free(text);
 	}
 	if (e != OK)
-		log_warn("state/discovery/seq cannot be used (%s): the clock gives the number", err_str(e));
+		log_warn("state/discovery/seq cannot be used (%s): the clock gives the number",
+			err_str(e));
 	return e == OK ? seq : 0;
 }
 
@@ -105,7 +108,8 @@ void memory_relays_load(struct state *s)
 static enum err relays_save(const struct state *s)
 {
 	const struct relays *t = &s->d->dir.relays;
-	size_t room = HEAD_SIZE + (size_t)t->n_state[RELAY_PROVEN] * DESCRIPTOR_SIZE, at = HEAD_SIZE;
+	size_t room = HEAD_SIZE + (size_t)t->n_state[RELAY_PROVEN] * DESCRIPTOR_SIZE,
+	       at = HEAD_SIZE;
 	uint8_t *buf = malloc(room);
 	char path[700];
 	enum err e;

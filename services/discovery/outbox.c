@@ -27,8 +27,8 @@ static uint64_t ask(void *ctx, const struct contact *to, const uint8_t *payload,
 {
 	struct state *s = ctx;
 	struct bus *bus = service_bus(s->service);
-	mvpn_TunnelIn out = {.deadline_ms = ASK_DEADLINE_MS,
-		.which_body = mvpn_TunnelIn_send_peer_request_tag};
+	mvpn_TunnelIn out = {
+		.deadline_ms = ASK_DEADLINE_MS, .which_body = mvpn_TunnelIn_send_peer_request_tag};
 	mvpn_SendPeerRequest *m = &out.body.send_peer_request;
 
 	if (!bus_link_up(bus, ROLE_TUNNEL))
@@ -41,7 +41,8 @@ static uint64_t ask(void *ctx, const struct contact *to, const uint8_t *payload,
 	return bus_send(bus, ROLE_TUNNEL, mvpn_TunnelIn_fields, &out) == OK ? out.id : 0;
 }
 
-static void answer(void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len)
+static void answer(
+	void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len)
 {
 	struct state *s = ctx;
 	mvpn_TunnelIn out = {.which_body = mvpn_TunnelIn_answer_peer_tag};

@@ -60,7 +60,10 @@ static enum err verb_status(void *state, int argc, char *const *argv, struct ctl
 	(void)argc;
 	(void)argv;
 	ctl_row(o, "discovery");
-	ctl_text(o, "mode", !own_decided(&d->own) ? "undecided" : d->dir.client ? "client" : "relay");
+	ctl_text(o, "mode",
+		!own_decided(&d->own) ? "undecided"
+		: d->dir.client	      ? "client"
+				      : "relay");
 	ctl_number(o, "relays", ds.n_relays);
 	ctl_number(o, "exits", ds.n_exits);
 	ctl_number(o, "heard", d->dir.relays.n_state[RELAY_HEARD]);
@@ -108,7 +111,8 @@ static enum err verb_show_relays(void *state, int argc, char *const *argv, struc
 		else if (strcmp(argv[i], "--country") == 0 && i + 1 < argc)
 			country = argv[++i];
 		else
-			return ctl_fail(o, ERR_INVALID, "'%.40s': show relays [--country CC] [--all]", argv[i]);
+			return ctl_fail(o, ERR_INVALID,
+				"'%.40s': show relays [--country CC] [--all]", argv[i]);
 	}
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct relay *r = relays_at(t, i);
@@ -145,7 +149,8 @@ static void descriptor_put(const struct descriptor *d, struct ctl_out *o)
 }
 
 /* By the first digits of the id; ERR_INVALID if they are several. */
-static enum err relay_by_prefix(const struct relays *t, const char *digits, const struct relay **ret_r)
+static enum err relay_by_prefix(
+	const struct relays *t, const char *digits, const struct relay **ret_r)
 {
 	size_t len = strlen(digits);
 	char hex[2 * NODE_ID_SIZE + 1];
@@ -174,9 +179,11 @@ static enum err verb_show_relay(void *state, int argc, char *const *argv, struct
 		return ctl_fail(o, ERR_INVALID, "show relay ID: at least 4 digits of a node id");
 	e = relay_by_prefix(&s->d->dir.relays, argv[1], &r);
 	if (e == ERR_NOT_FOUND)
-		return ctl_fail(o, e, "no node id begins with '%.64s' (at least 4 digits)", argv[1]);
+		return ctl_fail(
+			o, e, "no node id begins with '%.64s' (at least 4 digits)", argv[1]);
 	if (e != OK)
-		return ctl_fail(o, e, "several node ids begin with '%.64s': give more digits", argv[1]);
+		return ctl_fail(
+			o, e, "several node ids begin with '%.64s': give more digits", argv[1]);
 	ctl_row(o, "relay");
 	descriptor_put(&r->d, o);
 	ctl_row(o, "standing");
@@ -304,17 +311,19 @@ static enum err verb_show_counters(void *state, int argc, char *const *argv, str
 	const struct discovery_counters *c = &s->d->counters;
 	const struct directory_counters *dc = &s->d->dir.counters;
 	const struct figure figures[] = {{"asked", c->asked}, {"answered", c->answered},
-		{"timeouts", c->timeouts}, {"unsent", c->ask_unsent}, {"answers_late", c->answers_late},
-		{"answers_malformed", c->answers_malformed}, {"misnamed", c->misnamed},
-		{"out_of_question", c->out_of_question}, {"peers_busy", c->peers_busy},
-		{"views_taken", c->syncs}, {"views_agreed", c->syncs_agreed}, {"pages", c->pages},
-		{"news_sent", c->rumours_sent}, {"news_lost", c->rumours_lost}, {"queries", c->queries},
-		{"queries_malformed", c->queries_malformed}, {"queries_busy", c->queries_busy},
-		{"queries_ignored", c->queries_ignored}, {"bytes_in", c->bytes_in},
-		{"bytes_out", c->bytes_out}, {"taken", dc->taken}, {"proven", dc->proven},
-		{"demoted", dc->demoted}, {"given_up", dc->given_up}, {"expired", dc->expired},
-		{"equivocations", dc->equivocations}, {"evicted", dc->evicted},
-		{"key_clashes", dc->key_clash}, {"messages_refused", s->refused_messages}};
+		{"timeouts", c->timeouts}, {"unsent", c->ask_unsent},
+		{"answers_late", c->answers_late}, {"answers_malformed", c->answers_malformed},
+		{"misnamed", c->misnamed}, {"out_of_question", c->out_of_question},
+		{"peers_busy", c->peers_busy}, {"views_taken", c->syncs},
+		{"views_agreed", c->syncs_agreed}, {"pages", c->pages},
+		{"news_sent", c->rumours_sent}, {"news_lost", c->rumours_lost},
+		{"queries", c->queries}, {"queries_malformed", c->queries_malformed},
+		{"queries_busy", c->queries_busy}, {"queries_ignored", c->queries_ignored},
+		{"bytes_in", c->bytes_in}, {"bytes_out", c->bytes_out}, {"taken", dc->taken},
+		{"proven", dc->proven}, {"demoted", dc->demoted}, {"given_up", dc->given_up},
+		{"expired", dc->expired}, {"equivocations", dc->equivocations},
+		{"evicted", dc->evicted}, {"key_clashes", dc->key_clash},
+		{"messages_refused", s->refused_messages}};
 	struct figure refused[REFUSALS];
 
 	(void)argc;

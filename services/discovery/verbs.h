@@ -7,7 +7,8 @@
 
 static const struct ctl_help discovery_help[] = {
 	{"status", "how many relays are known, whether our descriptor is out, what is wrong"},
-	{"show relays [--country CC] [--all]", "the directory; --all: also what is only heard or gone"},
+	{"show relays [--country CC] [--all]",
+		"the directory; --all: also what is only heard or gone"},
 	{"show relay ID", "one descriptor in full; the first digits of the node id suffice"},
 	{"show self", "our own descriptor and what it is made of"},
 	{"show peers", "bootstraps, a client's peers, questions under way"},

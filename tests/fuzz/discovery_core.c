@@ -2,8 +2,8 @@
 /* A whole node against input: queries from strangers, answers to its own questions, settings, time.
  *
  * Input: a run of (operation 1 byte, length 2 bytes little-endian, payload). Descriptors inside are
- * signed for it where the operation says so, so that what lies behind the signature is reached. After
- * every operation the table must be in order and nothing proven that did not answer. */
+ * signed for it where the operation says so, so that what lies behind the signature is reached.
+ * After every operation the table must be in order and nothing proven that did not answer. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +121,9 @@ static void sign_inside(uint8_t *p, size_t len)
 static void settings(const uint8_t *p, size_t len)
 {
 	const struct own_settings s = {len > 0 && p[0] & 1, len > 0 && p[0] & 2};
-	const struct own_listening l = {.wg_pk = {5}, .port = 51820, .relay = len > 0 && p[0] & 4,
+	const struct own_listening l = {.wg_pk = {5},
+		.port = 51820,
+		.relay = len > 0 && p[0] & 4,
 		.exit4 = len > 0 && p[0] & 8};
 	const struct own_terms t = {.free_bytes = len > 1 ? p[1] : 0};
 

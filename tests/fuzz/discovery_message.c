@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What decodes as a query or an answer has lengths that the core relies on, and survives encoding. */
+/* What decodes as a query or an answer has lengths that the core relies on, and survives encoding.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static void query_check(const gossip_Query *q)
 	size_t n;
 
 	if (q->which_body == gossip_Query_page_tag)
-		hold(q->body.page.buckets.size == 32 && q->body.page.have.size % RELAYS_DIGEST_SIZE == 0);
+		hold(q->body.page.buckets.size == 32 &&
+			q->body.page.have.size % RELAYS_DIGEST_SIZE == 0);
 	if (q->which_body == gossip_Query_offer_tag)
 		hold(q->body.offer.records_count >= 1 && q->body.offer.records_count <= 3 &&
 			q->body.offer.records[0].size == DESCRIPTOR_SIZE);

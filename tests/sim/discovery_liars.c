@@ -11,16 +11,20 @@ static const enum node_kind liar_kinds[] = {LIAR_FORGER, LIAR_FORGER, LIAR_REPLA
 	LIAR_WITHHOLDER, LIAR_MASQUERADE, LIAR_MASQUERADE};
 #define N_LIARS (sizeof(liar_kinds) / sizeof(liar_kinds[0]))
 
-/* Signed descriptors of nodes that do not exist, in the order of ids; a flooder's own pool each, since
- * two that say the same are two witnesses. */
+/* Signed descriptors of nodes that do not exist, in the order of ids; a flooder's own pool each,
+ * since two that say the same are two witnesses. */
 static uint8_t (*sybils[2])[DESCRIPTOR_SIZE];
 
 /* ---- what liars have ready ---- */
 
-static void sign_new(struct rng *rng, struct net_addr ip, const uint8_t *wg_pk, wall_t now, uint8_t *ret)
+static void sign_new(
+	struct rng *rng, struct net_addr ip, const uint8_t *wg_pk, wall_t now, uint8_t *ret)
 {
-	struct descriptor d = {.roles = DESCRIPTOR_RELAY | DESCRIPTOR_EXIT4, .ep4 = {ip, 51820},
-		.seq = 1, .not_before = now, .expires = {now.s + DESCRIPTOR_LIFE_MAX_S}};
+	struct descriptor d = {.roles = DESCRIPTOR_RELAY | DESCRIPTOR_EXIT4,
+		.ep4 = {ip, 51820},
+		.seq = 1,
+		.not_before = now,
+		.expires = {now.s + DESCRIPTOR_LIFE_MAX_S}};
 	uint8_t seed[32], sk[64];
 
 	rng_bytes(rng, seed, 32);
@@ -60,8 +64,8 @@ static void sybils_make(struct net *net)
 static bool wants(const gossip_Page *p, const uint8_t *id)
 {
 	return (p->buckets.bytes[id[0] / 8] >> id[0] % 8 & 1) &&
-		(p->after.size == 0 || memcmp(id, p->after.bytes, NODE_ID_SIZE) > 0) &&
-		(p->until.size == 0 || memcmp(id, p->until.bytes, NODE_ID_SIZE) <= 0);
+	       (p->after.size == 0 || memcmp(id, p->after.bytes, NODE_ID_SIZE) > 0) &&
+	       (p->until.size == 0 || memcmp(id, p->until.bytes, NODE_ID_SIZE) <= 0);
 }
 
 static void page_put(gossip_Paged *out, const uint8_t *bytes)
@@ -218,7 +222,8 @@ static void liars_push(struct net *net)
 			memcpy(q.body.offer.records, out.records, sizeof(out.records));
 			assert_int_equal(query_encode(&q, payload, &len), OK);
 			event_add(net, 30000000, EV_QUERY, i,
-				(unsigned int)rng_below(&net->rng, N_HONEST), ++net->next_id, payload, len);
+				(unsigned int)rng_below(&net->rng, N_HONEST), ++net->next_id,
+				payload, len);
 		}
 	}
 }
@@ -268,7 +273,9 @@ static void honest_nodes_are_not_misled(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < N_HONEST + N_LIARS + N_CLIENTS; i++)
-		(void)net_add(net, i < N_HONEST ? RELAY : i < N_HONEST + N_LIARS ? liar_kinds[i - N_HONEST] : CLIENT);
+		(void)net_add(net, i < N_HONEST		    ? RELAY
+				   : i < N_HONEST + N_LIARS ? liar_kinds[i - N_HONEST]
+							    : CLIENT);
 	sybils_make(net);
 	net->lie = lie;
 	/* One bootstrap in three is a liar. */
@@ -283,7 +290,7 @@ static void honest_nodes_are_not_misled(void **state)
 		if (minute == 5)
 			for (unsigned int i = 0; i < net->n_nodes; i++)
 				before[i] = net->nodes[i].d->counters.bytes_in +
-					net->nodes[i].d->counters.bytes_out;
+					    net->nodes[i].d->counters.bytes_out;
 		for (int k = 0; k < 12; k++) {
 			liars_push(net);
 			net_run(net, net_s(net) + 5);
@@ -298,17 +305,21 @@ static void honest_nodes_are_not_misled(void **state)
 
 		if (n->kind > CLIENT)
 			continue;
-		double rate = (double)(n->d->counters.bytes_in + n->d->counters.bytes_out - before[i]) / 900;
+		double rate =
+			(double)(n->d->counters.bytes_in + n->d->counters.bytes_out - before[i]) /
+			900;
 		most = rate > most ? rate : most;
 		sum += rate;
-		heard = n->d->dir.relays.n_state[RELAY_HEARD] > heard ? n->d->dir.relays.n_state[RELAY_HEARD]
-								      : heard;
+		heard = n->d->dir.relays.n_state[RELAY_HEARD] > heard
+				? n->d->dir.relays.n_state[RELAY_HEARD]
+				: heard;
 		/* Who equivocates is out, at clients too. */
 		for (unsigned int k = 0; k < net->n_nodes; k++)
 			if (net->nodes[k].kind == LIAR_EQUIVOCATOR)
 				assert_false(net_knows(n, &net->nodes[k]));
 	}
-	print_message("# %d honest, %zu liars, 20 minutes: honest nodes %.0f B/s (most %.0f), hearsay at most %u records\n",
+	print_message("# %d honest, %zu liars, 20 minutes: honest nodes %.0f B/s (most %.0f), "
+		      "hearsay at most %u records\n",
 		N_HONEST + N_CLIENTS, N_LIARS, sum / (N_HONEST + N_CLIENTS), most, heard);
 	assert_true(most < 5000);
 	net_free(net);

@@ -55,11 +55,7 @@ struct node {
 	unsigned int router_refuses; /* say ERR_FULL so often */
 };
 
-enum event_kind {
-	EV_QUERY,
-	EV_ANSWER,
-	EV_GIVE_UP
-};
+enum event_kind { EV_QUERY, EV_ANSWER, EV_GIVE_UP };
 
 struct event {
 	uint64_t at_ns, order;
@@ -140,8 +136,13 @@ static void event_add(struct net *net, uint64_t delay_ns, enum event_kind kind, 
 	struct event *e = malloc(sizeof(*e));
 
 	assert_non_null(e);
-	*e = (struct event){.at_ns = net->now_ns + delay_ns, .order = net->order++, .kind = kind,
-		.from = from, .to = to, .id = id, .len = len};
+	*e = (struct event){.at_ns = net->now_ns + delay_ns,
+		.order = net->order++,
+		.kind = kind,
+		.from = from,
+		.to = to,
+		.id = id,
+		.len = len};
 	assert_true(len <= sizeof(e->payload));
 	if (len > 0)
 		memcpy(e->payload, payload, len);
@@ -308,7 +309,8 @@ static struct node *net_add(struct net *net, enum node_kind kind)
 	crypto_sign_seed_keypair(pk, n->sk, n->seed);
 	rng_bytes(&net->rng, n->wg_pk, 32);
 	/* 198.18.0.0/15: each in a /24 of its own */
-	n->ip = (struct net_addr){.family = NET_IP4, .ip = {198, (uint8_t)(18 + n->i % 2), (uint8_t)n->i, 1}};
+	n->ip = (struct net_addr){
+		.family = NET_IP4, .ip = {198, (uint8_t)(18 + n->i % 2), (uint8_t)n->i, 1}};
 	n->skew_s = (int64_t)rng_below(&net->rng, 200) - 100;
 	return n;
 }
@@ -331,8 +333,8 @@ static void register_own(struct node *n)
 	n->last_registered = n->d->own.seq;
 	if (net->n_published == net->published_room) {
 		net->published_room = net->published_room == 0 ? 256 : 2 * net->published_room;
-		net->published = realloc(
-			net->published, net->published_room * sizeof(*net->published));
+		net->published =
+			realloc(net->published, net->published_room * sizeof(*net->published));
 		assert_non_null(net->published);
 	}
 	memcpy(net->published[net->n_published].bytes, n->d->own.out_bytes, DESCRIPTOR_SIZE);
@@ -378,7 +380,8 @@ static void net_start(struct node *n, const struct node *const *boots, size_t n_
 	rng_bytes(&n->net->rng, conf.seed, 32);
 	n->d = calloc(1, sizeof(*n->d));
 	n->storage = (struct relays_storage){calloc(NET_ROOM, sizeof(struct relay)),
-		calloc(NET_ROOM, sizeof(struct relay_mark)), calloc(NET_ROOM, sizeof(uint32_t)), NET_ROOM};
+		calloc(NET_ROOM, sizeof(struct relay_mark)), calloc(NET_ROOM, sizeof(uint32_t)),
+		NET_ROOM};
 	n->router = calloc(ROUTER_SEES_MAX, NODE_ID_SIZE);
 	n->n_router = 0;
 	n->router_complete = false;
@@ -559,7 +562,8 @@ static inline bool net_full_view(const struct net *net)
 }
 
 /* Runs in steps of 0.5 s until `holds` or the limit; returns the seconds it took. */
-static inline double net_run_until(struct net *net, bool (*holds)(const struct net *), double limit_s)
+static inline double net_run_until(
+	struct net *net, bool (*holds)(const struct net *), double limit_s)
 {
 	double from = net_s(net);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How descriptors spread: full view everywhere, joiners, leavers, bytes, in networks of 60 and more. */
+/* How descriptors spread: full view everywhere, joiners, leavers, bytes, in networks of 60 and
+ * more. */
 #include "discovery_net.h"
 
 #define N_RELAYS 60
@@ -23,8 +24,8 @@ static struct net *network(uint32_t seed, uint32_t loss_ppm, unsigned int n_rela
 	return net;
 }
 
-static void bytes_print(const struct net *net, const uint64_t *before, double seconds, enum node_kind kind,
-	double ret[2])
+static void bytes_print(const struct net *net, const uint64_t *before, double seconds,
+	enum node_kind kind, double ret[2])
 {
 	double sum = 0, most = 0;
 	unsigned int n = 0;
@@ -62,7 +63,8 @@ static void everybody_holds_the_full_view(void **state)
 
 	(void)state;
 	took = net_run_until(net, net_full_view, 120);
-	print_message("# full view at %u relays and %u clients %.1f s after the last start (2 %% loss)\n",
+	print_message(
+		"# full view at %u relays and %u clients %.1f s after the last start (2 %% loss)\n",
 		N_RELAYS, N_CLIENTS, took);
 	assert_true(took < 60);
 	/* Each node's router holds the others, and nothing else. */
@@ -83,7 +85,8 @@ static void everybody_holds_the_full_view(void **state)
 	net_run(net, net_s(net) + 3600);
 	bytes_print(net, before, 3600, RELAY, relay);
 	bytes_print(net, before, 3600, CLIENT, client);
-	print_message("# quiet hour, payload both ways: relay %.0f B/s (most %.0f), client %.0f B/s (most %.0f)\n",
+	print_message("# quiet hour, payload both ways: relay %.0f B/s (most %.0f), client %.0f "
+		      "B/s (most %.0f)\n",
 		relay[0], relay[1], client[0], client[1]);
 	assert_true(relay[1] < 200 && client[1] < 100);
 	net_free(net);
@@ -111,7 +114,8 @@ static void a_newcomer_is_known_within_seconds(void **state)
 		if (relays_s < 0 && relays_knowing >= N_RELAYS * 95 / 100)
 			relays_s = net_s(net) - from;
 	}
-	print_message("# newcomer: known to 95 %% of relays after %.1f s, to every relay and client after %.1f s\n",
+	print_message("# newcomer: known to 95 %% of relays after %.1f s, to every relay and "
+		      "client after %.1f s\n",
 		relays_s, net_s(net) - from);
 	assert_true(relays_s > 0 && relays_s < 10);
 	assert_true(net_s(net) - from < 90);
@@ -154,7 +158,8 @@ static void leavers_are_forgotten(void **state)
 	took = net_run_until(net, net_full_view, 300);
 	print_message("# full view of those who stay and came: %.1f s more\n", took);
 	assert_true(took < 120);
-	/* Those that died silently: out after a day at the latest, at every node, and at its router. */
+	/* Those that died silently: out after a day at the latest, at every node, and at its
+	 * router. */
 	net_run(net, net_s(net) + DESCRIPTOR_LIFE_MAX_S + 600);
 	assert_true(net_full_view(net));
 	for (unsigned int k = 0; k < net->n_nodes; k++)
@@ -176,7 +181,8 @@ static bool first_known_by_none(const struct net *net)
 	return net_knowing(net, &net->nodes[5]) == 0;
 }
 
-/* A relay stops sharing, comes back with a lost number file and a clock behind, and is taken again. */
+/* A relay stops sharing, comes back with a lost number file and a clock behind, and is taken again.
+ */
 static void a_sequence_number_recovers(void **state)
 {
 	struct net *net = network(4, 0, 20, 2, 5);

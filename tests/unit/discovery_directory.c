@@ -23,7 +23,8 @@ static struct {
 	unsigned int n_news, n_lost, n_equivocated;
 } w;
 
-static const struct source asked_a = {10, true}, asked_b = {11, true}, pushed = {INTRODUCER_STRANGERS, false};
+static const struct source asked_a = {10, true}, asked_b = {11, true},
+			   pushed = {INTRODUCER_STRANGERS, false};
 
 static void on_news(void *ctx, const struct relay *r)
 {
@@ -83,11 +84,13 @@ static void pass(int64_t s)
 static struct descriptor node(unsigned int k)
 {
 	uint8_t seed[32] = {(uint8_t)k, (uint8_t)(k >> 8), 1}, sk[64];
-	struct descriptor d = {.roles = DESCRIPTOR_RELAY, .seq = 100, .not_before = {T0}, .expires = {T0 + 3600}};
+	struct descriptor d = {
+		.roles = DESCRIPTOR_RELAY, .seq = 100, .not_before = {T0}, .expires = {T0 + 3600}};
 
 	crypto_sign_seed_keypair(d.node_id, sk, seed);
 	memcpy(d.wg_pk, seed, 32);
-	d.ep4 = (struct net_endpoint){{NET_IP4, {198, 18 + (uint8_t)(k >> 8) % 2, (uint8_t)k, 1}}, 51820};
+	d.ep4 = (struct net_endpoint){
+		{NET_IP4, {198, 18 + (uint8_t)(k >> 8) % 2, (uint8_t)k, 1}}, 51820};
 	return d;
 }
 
@@ -164,12 +167,14 @@ static void forms_and_signatures(void **state)
 
 	(void)state;
 	memcpy(b, signed_by(1, &d), sizeof(b));
-	assert_int_equal(directory_offer(&w.dir, w.now, b, sizeof(b) - 1, asked_a, &r), VERDICT_REFUSED);
+	assert_int_equal(
+		directory_offer(&w.dir, w.now, b, sizeof(b) - 1, asked_a, &r), VERDICT_REFUSED);
 	assert_int_equal(w.dir.counters.refused[REFUSED_MALFORMED], 1);
 	/* Every byte counts: no bit of a descriptor may be changed. */
 	for (unsigned int i = 0; i < DESCRIPTOR_SIZE; i++) {
 		b[i] ^= 0x40;
-		assert_int_equal(directory_offer(&w.dir, w.now, b, sizeof(b), asked_a, &r), VERDICT_REFUSED);
+		assert_int_equal(
+			directory_offer(&w.dir, w.now, b, sizeof(b), asked_a, &r), VERDICT_REFUSED);
 		b[i] ^= 0x40;
 	}
 	assert_int_equal(w.dir.relays.n, 0);
@@ -230,7 +235,8 @@ static void one_key_one_node(void **state)
 	r = relays_find(&w.dir.relays, d.node_id);
 	assert_false(directory_answered(&w.dir, w.now, r));
 	assert_int_equal(r->state, RELAY_HEARD);
-	/* The holder is asked again; when it no longer is who it was, the other may have the key. */
+	/* The holder is asked again; when it no longer is who it was, the other may have the key.
+	 */
 	assert_true(holder->n_failed > 0);
 	directory_disproved(&w.dir, w.now, holder);
 	assert_int_equal(holder->state, RELAY_HEARD);
@@ -518,7 +524,8 @@ static void strangers_cost_few_signatures(void **state)
 	assert_int_equal(taken, VERIFY_BURST_STRANGERS);
 	assert_int_equal(w.dir.counters.refused[REFUSED_BUDGET], 20);
 	struct descriptor d = node(2000);
-	assert_int_equal(offer_node(2000, &d, asked_a), VERDICT_NEW); /* what we asked for has its own */
+	assert_int_equal(
+		offer_node(2000, &d, asked_a), VERDICT_NEW); /* what we asked for has its own */
 }
 
 /* A full table: who brought most gives way, proven relays never. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One node against hand-made peers: what it asks, what it answers, what it believes, whom it tells. */
+/* One node against hand-made peers: what it asks, what it answers, what it believes, whom it tells.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,8 +161,11 @@ static void peer_sk(unsigned int k, uint8_t sk[64])
 
 static struct descriptor peer(unsigned int k)
 {
-	struct descriptor d = {.roles = DESCRIPTOR_RELAY, .wg_pk = {(uint8_t)k, (uint8_t)(k >> 8)}, .seq = 100,
-		.not_before = {T0}, .expires = {T0 + 80000},
+	struct descriptor d = {.roles = DESCRIPTOR_RELAY,
+		.wg_pk = {(uint8_t)k, (uint8_t)(k >> 8)},
+		.seq = 100,
+		.not_before = {T0},
+		.expires = {T0 + 80000},
 		.ep4 = {{NET_IP4, {198, (uint8_t)(18 + (k >> 8)), (uint8_t)k, 1}}, 1000}};
 	uint8_t sk[64];
 
@@ -291,7 +295,8 @@ static void who_answers_must_be_who_was_asked(void **state)
 	assert_null(question(gossip_Query_compare_tag));
 }
 
-/* It answers at this key, but its descriptor names another: then it is not proven by this answer. */
+/* It answers at this key, but its descriptor names another: then it is not proven by this answer.
+ */
 static void the_key_that_answers_is_the_key_that_is_named(void **state)
 {
 	gossip_Answer a = greeted(1, 0);
@@ -356,7 +361,8 @@ static void news_are_passed_on_once_proven(void **state)
 	struct sent *s = question(gossip_Query_offer_tag);
 	assert_non_null(s);
 	/* never to the relay that it is about */
-	for (pb_size_t i = 0; i < s->q.body.offer.records_count && s->q.body.offer.records_count == 1; i++)
+	for (pb_size_t i = 0;
+		i < s->q.body.offer.records_count && s->q.body.offer.records_count == 1; i++)
 		assert_memory_not_equal(s->q.body.offer.records[i].bytes + 4, s->to.node_id, 32);
 	assert_int_equal(w.n_learned, 2);
 }
@@ -413,7 +419,8 @@ static void halves_of_a_proof_are_completed(void **state)
 		a = asked(&q);
 		assert_int_equal(a->body.paged.records_count, has == 1 || has == 2);
 		if (a->body.paged.records_count == 1)
-			assert_memory_equal(a->body.paged.records[0].bytes, half[has == 1], DESCRIPTOR_SIZE);
+			assert_memory_equal(
+				a->body.paged.records[0].bytes, half[has == 1], DESCRIPTOR_SIZE);
 	}
 }
 
@@ -431,8 +438,10 @@ static void stale_news_are_dropped(void **state)
 	pass_ms(1);
 	for (unsigned int i = before; i < w.n_sent; i++)
 		for (pb_size_t k = 0; w.sent[i].q.which_body == gossip_Query_offer_tag &&
-			k < w.sent[i].q.body.offer.records_count; k++)
-			assert_memory_not_equal(w.sent[i].q.body.offer.records[k].bytes + 4, peer(2).node_id, 32);
+				      k < w.sent[i].q.body.offer.records_count;
+			k++)
+			assert_memory_not_equal(
+				w.sent[i].q.body.offer.records[k].bytes + 4, peer(2).node_id, 32);
 }
 
 static void a_client_passes_nothing_on(void **state)
@@ -469,14 +478,16 @@ static void a_client_has_few_peers(void **state)
 		struct relay *r;
 
 		assert_int_equal(directory_offer(&w.d->dir, w.now, q.body.offer.records[0].bytes,
-					 DESCRIPTOR_SIZE, from, &r), VERDICT_NEW);
+					 DESCRIPTOR_SIZE, from, &r),
+			VERDICT_NEW);
 	}
 	w.d->dir.answered_at = w.now.mono;
 	for (int i = 0; i < 100; i++)
 		assert_true(contacts_pick(&w.d->contacts, &w.d->dir, &w.d->rng, w.now.mono, &to));
 	for (int i = 0; i < CLIENT_PEERS; i++)
 		for (int k = 0; k < i; k++)
-			assert_memory_not_equal(w.d->contacts.peers[i].node_id, w.d->contacts.peers[k].node_id, 32);
+			assert_memory_not_equal(
+				w.d->contacts.peers[i].node_id, w.d->contacts.peers[k].node_id, 32);
 	uint8_t left[32];
 	memcpy(left, w.d->contacts.peers[1].node_id, 32);
 	for (int i = 0; i < CLIENT_PEER_FAILED_MAX; i++) {
@@ -516,7 +527,8 @@ static void pages_walk_all_and_leave_out_what_is_had(void **state)
 		n_pages++;
 		for (unsigned int k = 1; k <= 5; k++)
 			for (pb_size_t i = 0; i < a->body.paged.records_count; i++)
-				assert_memory_not_equal(a->body.paged.records[i].bytes + 4, peer(k).node_id, 32);
+				assert_memory_not_equal(
+					a->body.paged.records[i].bytes + 4, peer(k).node_id, 32);
 		if (a->body.paged.upto.size == 0)
 			break;
 		p->after.size = 32;
@@ -577,7 +589,8 @@ static void a_session_introduces_few(void **state)
 /* [P-96] A page outside of the question ends the exchange. */
 static void pages_outside_of_the_question(void **state)
 {
-	static const char *const what[] = {"unmarked bucket", "before the cursor", "a cursor without records"};
+	static const char *const what[] = {
+		"unmarked bucket", "before the cursor", "a cursor without records"};
 
 	for (int i = 0; i < 3; i++) {
 		gossip_Answer a = greeted(1, 777);
@@ -590,7 +603,8 @@ static void pages_outside_of_the_question(void **state)
 		a = (gossip_Answer){.which_body = gossip_Answer_compared_tag};
 		a.body.compared.digests.size = 1024;
 		struct sent *s = question(gossip_Query_compare_tag);
-		relays_digests(&w.d->dir.relays, s->q.body.compare.salt, a.body.compared.digests.bytes);
+		relays_digests(
+			&w.d->dir.relays, s->q.body.compare.salt, a.body.compared.digests.bytes);
 		/* only one bucket differs: that of relay 2, or another one */
 		unsigned int bucket = i == 0 ? (d.node_id[0] + 1u) % 256 : d.node_id[0];
 		a.body.compared.digests.bytes[4 * bucket] ^= 1;
@@ -672,7 +686,7 @@ static void the_router_gets_a_snapshot_then_changes(void **state)
 	assert_int_equal(w.n_learned, 0);
 	w.router = OK;
 	pass_ms(100);
-	assert_int_equal(w.n_learned, 5); /* not ourselves */
+	assert_int_equal(w.n_learned, 5);  /* not ourselves */
 	assert_int_equal(w.n_complete, 0); /* no view taken yet: nothing may be called gone */
 	pass_ms(30000);
 	assert_int_equal(w.n_complete, 1);

@@ -13,12 +13,15 @@
 
 #define T0 1800000000
 
-static const struct own_settings share_all = {true, true}, share_relay = {true, false}, share_none = {false, false};
-static const struct own_terms terms = {.price_gwei_per_gib = {1, 2, 3}, .free_bytes = 9, .chain_id = 4, .payee = {5}};
+static const struct own_settings share_all = {true, true}, share_relay = {true, false},
+				 share_none = {false, false};
+static const struct own_terms terms = {
+	.price_gwei_per_gib = {1, 2, 3}, .free_bytes = 9, .chain_id = 4, .payee = {5}};
 
 static struct own_listening listening(void)
 {
-	return (struct own_listening){.wg_pk = {1}, .port = 51820, .relay = true, .exit4 = true, .policy_digest = {7}};
+	return (struct own_listening){
+		.wg_pk = {1}, .port = 51820, .relay = true, .exit4 = true, .policy_digest = {7}};
 }
 
 static struct moment at(int64_t s)
@@ -159,7 +162,8 @@ static void renews_at_half_life(void **state)
 	assert_true(mono_since(at(OWN_RENEW_S).mono, own_deadline(&o, at(OWN_RENEW_S))).ns > 0);
 	assert_true(step(&o, 1 + OWN_RENEW_S));
 	assert_int_equal(o.out.not_before.s, T0 + 1 + OWN_RENEW_S);
-	/* A clock set back a day: what is out begins in the future of others, so it is signed anew. */
+	/* A clock set back a day: what is out begins in the future of others, so it is signed anew.
+	 */
 	assert_true(step(&o, 1 + OWN_RENEW_S - 86400 + 10));
 }
 

@@ -56,7 +56,8 @@ static void order_and_buckets(const struct relays *t)
 		assert_true(i == 0 || memcmp(relays_at(t, i - 1)->d.node_id, r->d.node_id, 32) < 0);
 		assert_ptr_equal(relays_find(t, r->d.node_id), r);
 		assert_int_equal(relays_after(t, r->d.node_id), i + 1);
-		assert_in_range(i, relays_bucket(t, r->d.node_id[0]), relays_bucket(t, r->d.node_id[0] + 1u) - 1);
+		assert_in_range(i, relays_bucket(t, r->d.node_id[0]),
+			relays_bucket(t, r->d.node_id[0] + 1u) - 1);
 		assert_int_equal(t->marks[r - t->slots].state, r->state);
 		n_state[r->state]++;
 	}

@@ -26,7 +26,8 @@ struct bans {
 };
 
 /* NULL if id is not banned at `now`. Borrows from b until the next change. */
-const struct ban *bans_find(const struct bans *b, const uint8_t id[static NODE_ID_SIZE], mono_t now);
+const struct ban *bans_find(
+	const struct bans *b, const uint8_t id[static NODE_ID_SIZE], mono_t now);
 void bans_add(struct bans *b, const uint8_t id[static NODE_ID_SIZE],
 	const uint8_t one[static DESCRIPTOR_SIZE], const uint8_t other[static DESCRIPTOR_SIZE],
 	mono_t now);

@@ -56,13 +56,13 @@ static struct relay *draw(const struct contacts *c, const struct directory *dir,
 	return NULL;
 }
 
-static bool fits_proven(const struct contacts *c, const struct directory *dir, const struct relay *r,
-	const uint8_t *but)
+static bool fits_proven(const struct contacts *c, const struct directory *dir,
+	const struct relay *r, const uint8_t *but)
 {
 	(void)c;
 	(void)dir;
 	return r->state == RELAY_PROVEN && !r->own &&
-		(but == NULL || memcmp(r->d.node_id, but, NODE_ID_SIZE) != 0);
+	       (but == NULL || memcmp(r->d.node_id, but, NODE_ID_SIZE) != 0);
 }
 
 const struct relay *contacts_draw(const struct directory *dir, struct rng *rng, const uint8_t *but)
@@ -93,16 +93,17 @@ static bool is_peer(const struct contacts *c, const uint8_t id[static NODE_ID_SI
 	return false;
 }
 
-static bool fits_client(const struct contacts *c, const struct directory *dir, const struct relay *r,
-	const uint8_t *but)
+static bool fits_client(const struct contacts *c, const struct directory *dir,
+	const struct relay *r, const uint8_t *but)
 {
 	(void)dir;
 	(void)but;
 	return (r->state == RELAY_PROVEN || r->state == RELAY_HEARD) && !r->own &&
-		r->n_failed < CLIENT_PEER_FAILED_MAX && !is_peer(c, r->d.node_id);
+	       r->n_failed < CLIENT_PEER_FAILED_MAX && !is_peer(c, r->d.node_id);
 }
 
-static bool near_a_peer(const struct contacts *c, const struct directory *dir, const struct relay *r)
+static bool near_a_peer(
+	const struct contacts *c, const struct directory *dir, const struct relay *r)
 {
 	for (int i = 0; i < CLIENT_PEERS; i++) {
 		const struct relay *p =
@@ -127,8 +128,7 @@ static void peer_fill(struct contacts *c, const struct directory *dir, struct rn
 	memcpy(c->peers[i].node_id, r->d.node_id, NODE_ID_SIZE);
 }
 
-static const struct relay *peer_valid(
-	const struct contacts *c, const struct directory *dir, int i)
+static const struct relay *peer_valid(const struct contacts *c, const struct directory *dir, int i)
 {
 	const struct relay *r;
 

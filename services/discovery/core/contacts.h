@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whom to ask: bootstraps, and the peers to compare views with.
  *
- * A bootstrap is any node that is up, by id, WireGuard key and endpoint: from node.ini, and each relay
- * of the last run whose descriptor has run out meanwhile. They are asked while no relay is known, with
- * growing pauses, and one by lot in BOOT_HEAL, so that two halves of a network that bootstrapped apart
- * find each other.
+ * A bootstrap is any node that is up, by id, WireGuard key and endpoint: from node.ini, and each
+ * relay of the last run whose descriptor has run out meanwhile. They are asked while no relay is
+ * known, with growing pauses, and one by lot in BOOT_HEAL, so that two halves of a network that
+ * bootstrapped apart find each other.
  *
  * A relay compares with a proven relay: of PARTNER_DRAWS drawn by lot the one that answered longest
  * ago, so every relay is asked again in the course of time. A client keeps to CLIENT_PEERS relays
- * (in different IPv4 /16 where it can), replaced when they fail, so that few learn of it. That is the
- * seam for asking through the guard's session: a contact is where a question goes (struct contact),
- * and only contacts_pick decides it. */
+ * (in different IPv4 /16 where it can), replaced when they fail, so that few learn of it. That is
+ * the seam for asking through the guard's session: a contact is where a question goes (struct
+ * contact), and only contacts_pick decides it. */
 #ifndef DISCOVERY_CONTACTS_H
 #define DISCOVERY_CONTACTS_H
 
@@ -61,8 +61,7 @@ struct contact contact_of(const struct relay *r);
 bool contacts_pick(struct contacts *c, const struct directory *dir, struct rng *rng, mono_t now,
 	struct contact *ret_to);
 /* A proven relay other than ourselves and `but` (may be NULL), by lot; NULL if there is none. */
-const struct relay *contacts_draw(
-	const struct directory *dir, struct rng *rng, const uint8_t *but);
+const struct relay *contacts_draw(const struct directory *dir, struct rng *rng, const uint8_t *but);
 
 void contacts_answered(struct contacts *c, const uint8_t node_id[static NODE_ID_SIZE]);
 /* blame: others do answer, so it is not our own network that is down. */

@@ -102,7 +102,7 @@ static uint32_t near_proven(const struct directory *dir, const struct relay *r)
 
 	for (uint32_t i = 0; i < t->n_touched; i++)
 		n += t->marks[i].state == RELAY_PROVEN && relay_marks_near(&t->marks[i], own) &&
-			&t->marks[i] != own;
+		     &t->marks[i] != own;
 	return n;
 }
 
@@ -112,7 +112,8 @@ static bool prove(struct directory *dir, struct moment now, struct relay *r)
 
 	if (holder != NULL) {
 		dir->counters.key_clash++;
-		/* A node that was set up anew keeps its key: see whether the old one still answers. */
+		/* A node that was set up anew keeps its key: see whether the old one still answers.
+		 */
 		holder->n_failed = holder->n_failed > 0 ? holder->n_failed : 1;
 		holder->next_try = now.mono;
 		r->next_try = mono_add(now.mono, RETRY_FIRST);
@@ -188,15 +189,17 @@ static uint32_t heard_share(const struct directory *dir)
 	return dir->client ? HEARD_SHARE_CLIENT(dir->relays.room) : HEARD_SHARE_RELAY;
 }
 
-static bool is_victim(const struct relay_mark *m, uint32_t introducer, const struct relay_mark *near)
+static bool is_victim(
+	const struct relay_mark *m, uint32_t introducer, const struct relay_mark *near)
 {
 	return m->state == RELAY_HEARD && m->introducer == introducer &&
-		(near == NULL || relay_marks_near(m, near));
+	       (near == NULL || relay_marks_near(m, near));
 }
 
 /* Removes a heard record of this introducer (near the given mark): one that did not answer if there
  * is one, else any by lot, so that a flood does not last against those who answer. */
-static bool evict(struct directory *dir, uint32_t introducer, const struct relay_mark *near, bool failed_only)
+static bool evict(
+	struct directory *dir, uint32_t introducer, const struct relay_mark *near, bool failed_only)
 {
 	struct relays *t = &dir->relays;
 	struct relay *lot = NULL, *failed = NULL;
@@ -262,10 +265,10 @@ static enum verdict make_room(struct directory *dir, const struct relay_mark *m,
 
 	if (c.near >= dir->conf.near_max && !evict(dir, m->introducer, m, true))
 		return refuse(dir, REFUSED_NEAR);
-	/* A peer's share frees itself as its relays are proven or given up; that of strangers is open
-	 * to all, so there new ones displace others by lot. */
-	if (c.share >= heard_share(dir) && (m->introducer != INTRODUCER_STRANGERS ||
-						   !evict(dir, m->introducer, NULL, false)))
+	/* A peer's share frees itself as its relays are proven or given up; that of strangers is
+	 * open to all, so there new ones displace others by lot. */
+	if (c.share >= heard_share(dir) &&
+		(m->introducer != INTRODUCER_STRANGERS || !evict(dir, m->introducer, NULL, false)))
 		return refuse(dir, REFUSED_FULL);
 	if (!is_new || dir->relays.n < dir->relays.room)
 		return VERDICT_NEW;
@@ -291,7 +294,7 @@ static bool in_date(const struct descriptor *d, wall_t now)
 	if (!descriptor_is_tombstone(d))
 		return true; /* descriptor_valid_at tells */
 	return d->not_before.s <= now.s + DESCRIPTOR_SKEW_S &&
-		d->not_before.s + DESCRIPTOR_LIFE_MAX_S + DESCRIPTOR_SKEW_S > now.s;
+	       d->not_before.s + DESCRIPTOR_LIFE_MAX_S + DESCRIPTOR_SKEW_S > now.s;
 }
 
 /* OK, or why the form or the date refuses it. */
@@ -328,7 +331,7 @@ static bool signature_good(struct directory *dir, const struct candidate *c, str
 static bool same_place(const struct descriptor *a, const struct descriptor *b)
 {
 	return memcmp(a->wg_pk, b->wg_pk, 32) == 0 && net_endpoint_eq(&a->ep4, &b->ep4) &&
-		net_endpoint_eq(&a->ep6, &b->ep6);
+	       net_endpoint_eq(&a->ep6, &b->ep6);
 }
 
 static enum verdict offer_own(struct directory *dir, const struct candidate *c, struct moment now)
@@ -355,7 +358,8 @@ static enum verdict offer_conflict(struct directory *dir, struct candidate *c, s
 	c->r = NULL;
 	/* Only what is known widely is worth telling: else anyone could make news without end. */
 	if (was_proven)
-		dir->watch.equivocated(dir->watch.ctx, bans_find(&dir->bans, c->d.node_id, now.mono));
+		dir->watch.equivocated(
+			dir->watch.ctx, bans_find(&dir->bans, c->d.node_id, now.mono));
 	return VERDICT_CONFLICT;
 }
 
@@ -507,8 +511,8 @@ enum verdict directory_offer(struct directory *dir, struct moment now, const uin
 
 /* ---- ourselves, memory, time ---- */
 
-void directory_publish(
-	struct directory *dir, const struct descriptor *d, const uint8_t bytes[static DESCRIPTOR_SIZE])
+void directory_publish(struct directory *dir, const struct descriptor *d,
+	const uint8_t bytes[static DESCRIPTOR_SIZE])
 {
 	bool live = !descriptor_is_tombstone(d);
 	struct relay *r = relays_find(&dir->relays, d->node_id);
@@ -546,9 +550,9 @@ void directory_expire(struct directory *dir, struct moment now)
 	dir->expires_min_s = INT64_MAX;
 	for (uint32_t i = t->n; i-- > 0;) {
 		struct relay *r = relays_at(t, i);
-		int64_t end = r->state == RELAY_GONE
-			? r->d.not_before.s + DESCRIPTOR_LIFE_MAX_S + DESCRIPTOR_SKEW_S
-			: r->d.expires.s;
+		int64_t end = r->state == RELAY_GONE ? r->d.not_before.s + DESCRIPTOR_LIFE_MAX_S +
+							       DESCRIPTOR_SKEW_S
+						     : r->d.expires.s;
 
 		if (end > now.wall.s) {
 			note_end(dir, r);

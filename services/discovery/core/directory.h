@@ -5,7 +5,8 @@
  * already here, not older; within its time; not with our own WireGuard key; the bounds below; the
  * budget for signature checks; the signature. It is then *heard*: kept, but neither used nor passed
  * on. It becomes *proven*
- *  - on a relay when the node itself answered a question at that address and key (directory_answered);
+ *  - on a relay when the node itself answered a question at that address and key
+ * (directory_answered);
  *  - on a client, which must not knock on every relay of the network, also when two different peers
  *    serve the same version: each of them has asked the node itself. One liar alone cannot
  *    plant a relay; two can plant only signed ones that do not answer, which route building finds.
@@ -17,11 +18,11 @@
  *
  * Equal sequence number, different bytes, both signatures good: the node equivocates (bans.h).
  *
- * Bounds: the table (relays.h); proven relays per IPv4 /24 or IPv6 /48 (`near_max`); heard records per
- * introducer, and of those per prefix, so that a liar crowds out only what he introduced himself;
- * new versions per node; signature checks per second, apart for what we asked for and what
- * strangers push. Differs from research practice in one point: no proof of work, since each of these
- * bounds costs an attacker addresses, not time. docs/protocol.md [P-90]..[P-96] */
+ * Bounds: the table (relays.h); proven relays per IPv4 /24 or IPv6 /48 (`near_max`); heard records
+ * per introducer, and of those per prefix, so that a liar crowds out only what he introduced
+ * himself; new versions per node; signature checks per second, apart for what we asked for and what
+ * strangers push. Differs from research practice in one point: no proof of work, since each of
+ * these bounds costs an attacker addresses, not time. docs/protocol.md [P-90]..[P-96] */
 #ifndef DISCOVERY_DIRECTORY_H
 #define DISCOVERY_DIRECTORY_H
 
@@ -68,8 +69,8 @@ enum verdict {
 
 enum refusal {
 	REFUSED_MALFORMED,
-	REFUSED_DATE,	   /* expired, not yet valid, lives too long */
-	REFUSED_ADDRESS,   /* an endpoint that no relay may have */
+	REFUSED_DATE,	 /* expired, not yet valid, lives too long */
+	REFUSED_ADDRESS, /* an endpoint that no relay may have */
 	REFUSED_SIGNATURE,
 	REFUSED_BANNED,
 	REFUSED_OWN_KEY,   /* claims our WireGuard key */
@@ -111,13 +112,13 @@ struct directory {
 	struct bans bans;
 	struct rng *rng;
 	struct directory_watch watch;
-	bool client;	      /* two witnesses are enough */
+	bool client;	       /* two witnesses are enough */
 	uint8_t own_wg_pk[32]; /* zero: not known yet */
 	uint64_t own_seq_seen; /* highest sequence number under our own signature that came back */
 	struct meter verify_asked, verify_strangers;
-	mono_t answered_at;   /* any answer from any node */
+	mono_t answered_at;    /* any answer from any node */
 	int64_t expires_min_s; /* no record ends before this */
-	uint64_t generation;  /* grows with each change of what is proven */
+	uint64_t generation;   /* grows with each change of what is proven */
 	struct directory_counters counters;
 };
 
@@ -135,8 +136,8 @@ enum verdict directory_offer(struct directory *dir, struct moment now, const uin
 	size_t len, struct source from, struct relay **ret_r);
 
 /* Our own descriptor or tombstone, just signed. */
-void directory_publish(
-	struct directory *dir, const struct descriptor *d, const uint8_t bytes[static DESCRIPTOR_SIZE]);
+void directory_publish(struct directory *dir, const struct descriptor *d,
+	const uint8_t bytes[static DESCRIPTOR_SIZE]);
 
 /* A node answered at the key and endpoints of r and named itself rightly. False if r cannot be
  * proven all the same (another proven node has its key; too many near it). */
@@ -148,8 +149,8 @@ void directory_disproved(struct directory *dir, struct moment now, struct relay 
 /* Has anybody answered of late? If not, silence is our own network's fault. */
 bool directory_network_up(const struct directory *dir, mono_t now);
 /* From our state file, checked anew. `recent`: proven not long ago, so taken as such. */
-void directory_remember(struct directory *dir, struct moment now, const uint8_t *bytes, size_t len,
-	bool recent);
+void directory_remember(
+	struct directory *dir, struct moment now, const uint8_t *bytes, size_t len, bool recent);
 
 /* Drops what has run out. Cheap when nothing has. */
 void directory_expire(struct directory *dir, struct moment now);

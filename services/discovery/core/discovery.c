@@ -73,8 +73,8 @@ uint32_t introducer_of(const struct discovery *d, const uint8_t node_id[static N
 	return v <= INTRODUCER_REMEMBERED ? v + 2 : v;
 }
 
-enum verdict discovery_take(struct discovery *d, struct moment now, const uint8_t *bytes, size_t len,
-	struct source from, struct relay **ret_r)
+enum verdict discovery_take(struct discovery *d, struct moment now, const uint8_t *bytes,
+	size_t len, struct source from, struct relay **ret_r)
 {
 	enum verdict v = directory_offer(&d->dir, now, bytes, len, from, ret_r);
 

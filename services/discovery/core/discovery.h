@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The whole of discovery's state, and its events. Pure: time, randomness (the seed) and storage come
- * from the caller, decisions leave through the sink.
+/* The whole of discovery's state, and its events. Pure: time, randomness (the seed) and storage
+ * come from the caller, decisions leave through the sink.
  *
- * Nouns: own (our descriptor), directory (what we hold), contacts (whom to ask), asks (questions under
- * way), sync (pulling a peer's view), reach (proving that a relay answers), rumour (passing news on),
- * serve (answering others), feed (telling router and gateway). Every question to another node goes
- * through ask_send and comes back through discovery_on_peer_answered. */
+ * Nouns: own (our descriptor), directory (what we hold), contacts (whom to ask), asks (questions
+ * under way), sync (pulling a peer's view), reach (proving that a relay answers), rumour (passing
+ * news on), serve (answering others), feed (telling router and gateway). Every question to another
+ * node goes through ask_send and comes back through discovery_on_peer_answered. */
 #ifndef DISCOVERY_DISCOVERY_H
 #define DISCOVERY_DISCOVERY_H
 
@@ -25,12 +25,7 @@
 /* For tunnel: later than this an answer is useless. */
 #define ASK_DEADLINE_MS 10000
 
-enum ask_why {
-	ASK_FREE,
-	ASK_SYNC,
-	ASK_REACH,
-	ASK_RUMOUR
-};
+enum ask_why { ASK_FREE, ASK_SYNC, ASK_REACH, ASK_RUMOUR };
 
 struct ask {
 	uint64_t id;
@@ -46,7 +41,8 @@ struct ask {
 
 #define SYNCS_MAX 4 /* at one time: enough to fill a fresh directory from several peers */
 #define SYNC_EVERY DUR_S(30)
-/* After a view since which one in SYNC_FRESH_SHARE was proven; doubled with each that was not so. */
+/* After a view since which one in SYNC_FRESH_SHARE was proven; doubled with each that was not so.
+ */
 #define SYNC_EVERY_FRESH DUR_S(2)
 #define SYNC_FRESH_SHARE 20
 /* A client asks the next peer soon if one in so many was new: they need a second voice. */
@@ -123,9 +119,9 @@ struct directory_state {
 
 struct feed {
 	bool router_up, gateway_up;
-	bool snapshot;	      /* complete is owed */
-	uint32_t at;	      /* where the walk for untold records stands */
-	bool walk;	      /* there may be untold records */
+	bool snapshot; /* complete is owed */
+	uint32_t at;   /* where the walk for untold records stands */
+	bool walk;     /* there may be untold records */
 	uint8_t gone[GONE_MAX][NODE_ID_SIZE];
 	uint32_t n_gone;
 	mono_t next_try, next_state;
@@ -137,7 +133,8 @@ struct discovery_sink {
 	void *ctx;
 	/* Sends a question by way of tunnel; returns its id, 0 if it cannot be sent now. */
 	uint64_t (*ask)(void *ctx, const struct contact *to, const uint8_t *payload, size_t len);
-	void (*answer)(void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len);
+	void (*answer)(
+		void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len);
 	/* To router and gateway; ERR_FULL: later, ERR_UNAVAILABLE: when its link is up again. */
 	enum err (*learned)(void *ctx, const struct relay *r);
 	enum err (*gone)(void *ctx, const uint8_t node_id[static NODE_ID_SIZE]);
@@ -149,7 +146,7 @@ struct discovery_sink {
 
 struct discovery_counters {
 	uint64_t asked, answered, timeouts, ask_unsent, answers_late, answers_malformed;
-	uint64_t misnamed;	/* another node than expected answered */
+	uint64_t misnamed;	  /* another node than expected answered */
 	uint64_t out_of_question; /* a page with what was not asked for */
 	uint64_t peers_busy;
 	uint64_t queries, queries_malformed, queries_busy, queries_ignored;
@@ -178,7 +175,7 @@ struct discovery {
 	struct asker askers[ASKERS_MAX];
 	struct meter serve;
 	struct feed feed;
-	bool published;	      /* a peer holds our present descriptor as proven */
+	bool published;	       /* a peer holds our present descriptor as proven */
 	uint8_t n_unreachable; /* peers in a row that could not reach us */
 	bool seq_unstored;
 	struct discovery_counters counters;
@@ -198,7 +195,8 @@ void discovery_done(struct discovery *d);
 
 /* Before the first tick: what node.ini and the state file hold. */
 void discovery_add_boot(struct discovery *d, const struct contact *to);
-void discovery_remember(struct discovery *d, struct moment now, const uint8_t *bytes, size_t len, bool recent);
+void discovery_remember(
+	struct discovery *d, struct moment now, const uint8_t *bytes, size_t len, bool recent);
 
 void discovery_on_listening(struct discovery *d, struct moment now, const struct own_listening *l);
 void discovery_on_terms(struct discovery *d, struct moment now, const struct own_terms *t);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What router and gateway are told. Router: each proven relay but ourselves, then each change. A
  * record knows whether its present version was told; one walk in the order of ids finds those
- * that were not, stops where the bus is full and goes on there. What is gone waits in a list of its own,
- * told first; if that runs over, everything is told anew and DirectoryComplete clears the rest.
- * DirectoryComplete says "what I did not name is gone", so it waits until our view is one: warm. */
+ * that were not, stops where the bus is full and goes on there. What is gone waits in a list of its
+ * own, told first; if that runs over, everything is told anew and DirectoryComplete clears the
+ * rest. DirectoryComplete says "what I did not name is gone", so it waits until our view is one:
+ * warm. */
 #include "parts.h"
 
 #include <string.h>
@@ -106,7 +107,7 @@ static bool router_tell(struct discovery *d)
 static bool same_state(const struct directory_state *a, const struct directory_state *b)
 {
 	return a->n_relays == b->n_relays && a->n_exits == b->n_exits &&
-		a->published == b->published && strcmp(a->trouble, b->trouble) == 0;
+	       a->published == b->published && strcmp(a->trouble, b->trouble) == 0;
 }
 
 static void gateway_tell(struct discovery *d, mono_t now)

@@ -7,7 +7,8 @@
 #include "lib/descriptor.h"
 #include "relays.h"
 
-static enum err encode(const pb_msgdesc_t *fields, const void *msg, uint8_t ret[static PAYLOAD_MAX], size_t *ret_len)
+static enum err encode(const pb_msgdesc_t *fields, const void *msg, uint8_t ret[static PAYLOAD_MAX],
+	size_t *ret_len)
 {
 	pb_ostream_t s = pb_ostream_from_buffer(ret, PAYLOAD_MAX);
 
@@ -35,7 +36,7 @@ static bool optional(size_t size, size_t want)
 static bool page_ok(const gossip_Page *p)
 {
 	return p->buckets.size == RELAYS_BUCKETS / 8 && optional(p->after.size, NODE_ID_SIZE) &&
-		optional(p->until.size, NODE_ID_SIZE) && p->have.size % RELAYS_DIGEST_SIZE == 0;
+	       optional(p->until.size, NODE_ID_SIZE) && p->have.size % RELAYS_DIGEST_SIZE == 0;
 }
 
 static bool query_ok(const gossip_Query *q)

@@ -67,7 +67,7 @@ bool own_decided(const struct own *o)
 static bool has_public(const struct own *o)
 {
 	return net_is_public(&o->conf.public4, o->conf.test_network) ||
-		net_is_public(&o->conf.public6, o->conf.test_network);
+	       net_is_public(&o->conf.public6, o->conf.test_network);
 }
 
 const char *own_lacks(const struct own *o)
@@ -136,12 +136,12 @@ static struct descriptor content(const struct own *o)
 static bool same_content(const struct descriptor *a, const struct descriptor *b)
 {
 	return a->roles == b->roles && memcmp(a->wg_pk, b->wg_pk, 32) == 0 &&
-		net_endpoint_eq(&a->ep4, &b->ep4) && net_endpoint_eq(&a->ep6, &b->ep6) &&
-		memcmp(a->price_gwei_per_gib, b->price_gwei_per_gib,
-			sizeof(a->price_gwei_per_gib)) == 0 &&
-		a->free_bytes == b->free_bytes && a->chain_id == b->chain_id &&
-		memcmp(a->payee, b->payee, sizeof(a->payee)) == 0 &&
-		memcmp(a->policy_digest, b->policy_digest, sizeof(a->policy_digest)) == 0;
+	       net_endpoint_eq(&a->ep4, &b->ep4) && net_endpoint_eq(&a->ep6, &b->ep6) &&
+	       memcmp(a->price_gwei_per_gib, b->price_gwei_per_gib,
+		       sizeof(a->price_gwei_per_gib)) == 0 &&
+	       a->free_bytes == b->free_bytes && a->chain_id == b->chain_id &&
+	       memcmp(a->payee, b->payee, sizeof(a->payee)) == 0 &&
+	       memcmp(a->policy_digest, b->policy_digest, sizeof(a->policy_digest)) == 0;
 }
 
 static uint64_t next_seq(const struct own *o, wall_t now)
@@ -182,14 +182,16 @@ uint64_t own_due(struct own *o, struct moment now)
 	}
 	if (!meter_take(&o->pace, now.mono, OWN_PUBLISH_EVERY, OWN_PUBLISH_BURST)) {
 		o->changed = true;
-		o->settled_at = meter_ready(&o->pace, now.mono, OWN_PUBLISH_EVERY, OWN_PUBLISH_BURST);
+		o->settled_at =
+			meter_ready(&o->pace, now.mono, OWN_PUBLISH_EVERY, OWN_PUBLISH_BURST);
 		return 0;
 	}
 	o->changed = false;
 	return next_seq(o, now.wall);
 }
 
-static void sign(struct own *o, struct descriptor *d, struct moment now, uint64_t seq, int64_t life_s)
+static void sign(
+	struct own *o, struct descriptor *d, struct moment now, uint64_t seq, int64_t life_s)
 {
 	uint8_t bytes[DESCRIPTOR_SIZE];
 
@@ -231,4 +233,3 @@ mono_t own_deadline(const struct own *o, struct moment now)
 	return now.wall.s >= o->renew_s ? now.mono
 					: mono_add(now.mono, DUR_S(o->renew_s - now.wall.s));
 }
-

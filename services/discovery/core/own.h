@@ -3,9 +3,10 @@
  *
  * It is made of what tunnel offers (Listening), what ledger asks (Terms), what the user allows
  * (DiscoverySettings) and node.ini. A node that does not share has none: clients publish nothing.
- * Signed for 24 h, renewed at half of it (less a random part of an hour, so that nodes do not renew in
- * step) or when its content changes: not sooner than SETTLE after the change, at most PUBLISH_BURST
- * times at once and then one in PUBLISH_EVERY, which is within what others take from one node.
+ * Signed for 24 h, renewed at half of it (less a random part of an hour, so that nodes do not renew
+ * in step) or when its content changes: not sooner than SETTLE after the change, at most
+ * PUBLISH_BURST times at once and then one in PUBLISH_EVERY, which is within what others take from
+ * one node.
  *
  * The sequence number is max(last + 1, seconds of the wall clock). The last one is stored durably
  * before the descriptor leaves; if that file is lost the clock still makes it grow; if a higher one
@@ -29,7 +30,7 @@
 struct own_conf {
 	uint8_t identity_sk[64]; /* Ed25519, libsodium's form: seed and public key */
 	char name[24];
-	char country[3];	 /* claim; "" for none */
+	char country[3]; /* claim; "" for none */
 	uint8_t family_id[16];
 	struct net_addr public4, public6;
 	bool test_network;
@@ -59,13 +60,13 @@ struct own {
 	struct own_terms terms;
 	struct own_settings settings;
 	bool has_listening, has_terms, has_settings;
-	uint64_t seq;		/* of the last one signed, now or in an earlier life */
-	bool is_out;		/* `out` is live, not a tombstone */
+	uint64_t seq; /* of the last one signed, now or in an earlier life */
+	bool is_out;  /* `out` is live, not a tombstone */
 	struct descriptor out;
 	uint8_t out_bytes[DESCRIPTOR_SIZE];
 	bool changed;
-	mono_t settled_at;	/* when a change may be signed */
-	int64_t renew_s;	/* wall clock */
+	mono_t settled_at; /* when a change may be signed */
+	int64_t renew_s;   /* wall clock */
 	struct meter pace;
 	uint64_t n_published;
 };
@@ -88,7 +89,8 @@ const char *own_lacks(const struct own *o);
 
 /* If something is to be signed now: the number that it will carry, else 0. Store it, then sign. */
 uint64_t own_due(struct own *o, struct moment now);
-/* Signs under seq; out and out_bytes are then the new descriptor or tombstone. `spread` in [0,1) moves the renewal. */
+/* Signs under seq; out and out_bytes are then the new descriptor or tombstone. `spread` in [0,1)
+ * moves the renewal. */
 void own_sign(struct own *o, struct moment now, uint64_t seq, double spread);
 /* Signs a tombstone at once if a descriptor is out; false if none is. */
 bool own_retire(struct own *o, struct moment now);

@@ -6,8 +6,8 @@
 #include "discovery.h"
 
 /* discovery.c: a descriptor from outside, through the accept rule, with what follows from it. */
-enum verdict discovery_take(struct discovery *d, struct moment now, const uint8_t *bytes, size_t len,
-	struct source from, struct relay **ret_r);
+enum verdict discovery_take(struct discovery *d, struct moment now, const uint8_t *bytes,
+	size_t len, struct source from, struct relay **ret_r);
 uint32_t introducer_of(const struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE]);
 
 /* asks.c */
@@ -19,8 +19,8 @@ void asks_tick(struct discovery *d, struct moment now);
 void asks_forget(struct discovery *d, struct moment now);
 mono_t asks_deadline(const struct discovery *d);
 /* A Greet with our own descriptor, if one is out. */
-struct ask *ask_greet(struct discovery *d, struct moment now, const struct contact *to,
-	const struct ask *mould);
+struct ask *ask_greet(
+	struct discovery *d, struct moment now, const struct contact *to, const struct ask *mould);
 
 /* reach.c */
 void reach_tick(struct discovery *d, struct moment now);
@@ -39,11 +39,13 @@ void sync_on_answer(
 void sync_reset(struct discovery *d, struct moment now);
 
 /* rumour.c */
-void rumour_add(struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE], unsigned int fanout, bool proof);
+void rumour_add(struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE],
+	unsigned int fanout, bool proof);
 void rumour_tick(struct discovery *d, struct moment now);
 mono_t rumour_deadline(const struct discovery *d, struct moment now);
 /* Tells one peer of up to three descriptors. */
-void offer_send(struct discovery *d, struct moment now, const struct contact *to, const gossip_Offer *o);
+void offer_send(
+	struct discovery *d, struct moment now, const struct contact *to, const gossip_Offer *o);
 void offer_add(gossip_Offer *o, const uint8_t bytes[static DESCRIPTOR_SIZE]);
 
 /* serve.c */

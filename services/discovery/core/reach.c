@@ -15,7 +15,7 @@
 static bool due(const struct relay *r, mono_t now)
 {
 	bool open = r->state == RELAY_HEARD ||
-		(r->state == RELAY_PROVEN && (r->answered_at.ns == 0 || r->n_failed > 0));
+		    (r->state == RELAY_PROVEN && (r->answered_at.ns == 0 || r->n_failed > 0));
 
 	return open && !r->own && !r->asked && mono_reached(r->next_try, now);
 }
@@ -73,7 +73,8 @@ void reach_on_silence(struct discovery *d, struct moment now, const struct conta
 {
 	struct relay *r = relays_find(&d->dir.relays, to->node_id);
 
-	contacts_failed(&d->contacts, to->node_id, now.mono, directory_network_up(&d->dir, now.mono));
+	contacts_failed(
+		&d->contacts, to->node_id, now.mono, directory_network_up(&d->dir, now.mono));
 	if (r == NULL)
 		return;
 	directory_unanswered(&d->dir, now, r);
@@ -99,7 +100,8 @@ static void standing_note(struct discovery *d, const struct ask *a, const gossip
 	if (g->standing == gossip_Standing_STANDING_PROVEN) {
 		d->published = true;
 		d->n_unreachable = 0;
-	} else if (g->standing == gossip_Standing_STANDING_UNREACHABLE && d->n_unreachable < UINT8_MAX) {
+	} else if (g->standing == gossip_Standing_STANDING_UNREACHABLE &&
+		   d->n_unreachable < UINT8_MAX) {
 		d->n_unreachable++;
 	}
 }
@@ -110,8 +112,8 @@ static bool names_itself(const struct contact *to, const gossip_Greeted *g)
 	struct descriptor said;
 
 	return descriptor_decode(g->record.bytes, g->record.size, &said) == OK &&
-		memcmp(said.node_id, to->node_id, NODE_ID_SIZE) == 0 &&
-		memcmp(said.wg_pk, to->wg_pk, 32) == 0;
+	       memcmp(said.node_id, to->node_id, NODE_ID_SIZE) == 0 &&
+	       memcmp(said.wg_pk, to->wg_pk, 32) == 0;
 }
 
 bool reach_on_greeted(
@@ -121,7 +123,8 @@ bool reach_on_greeted(
 	struct relay *r = relays_find(&d->dir.relays, a->to.node_id);
 
 	d->next_reach = now.mono;
-	if (g->record.size == 0) { /* it has nothing out, so it proves nothing; its view may serve */
+	if (g->record.size ==
+		0) { /* it has nothing out, so it proves nothing; its view may serve */
 		if (r != NULL && a->why == ASK_REACH)
 			directory_unanswered(&d->dir, now, r);
 		return true;

@@ -195,8 +195,8 @@ static void buckets_refresh(struct relays *t)
 			bucket_refresh(t, b);
 }
 
-static void salted(const uint8_t *data, size_t len, uint64_t salt,
-	uint8_t ret[static crypto_shorthash_BYTES])
+static void salted(
+	const uint8_t *data, size_t len, uint64_t salt, uint8_t ret[static crypto_shorthash_BYTES])
 {
 	uint8_t key[crypto_shorthash_KEYBYTES] = {0};
 

@@ -4,10 +4,10 @@
  * Storage is the caller's: `room` records and as many numbers for the order. Look-ups are binary
  * searches in the order; an insertion moves at most 4 bytes per record (256 KiB at the full table,
  * about 10 us, less than the signature check before it). A bucket is the run of records whose id
- * begins with the same byte. Each record carries a 16-byte digest of its bytes; each bucket a digest
- * of those that are proven, computed when asked for and kept until the bucket changes. Digests that
- * leave this node are salted with the asker's number (SipHash), so a collision of the short forms
- * cannot be prepared. Not thread-safe; no allocation. */
+ * begins with the same byte. Each record carries a 16-byte digest of its bytes; each bucket a
+ * digest of those that are proven, computed when asked for and kept until the bucket changes.
+ * Digests that leave this node are salted with the asker's number (SipHash), so a collision of the
+ * short forms cannot be prepared. Not thread-safe; no allocation. */
 #ifndef DISCOVERY_RELAYS_H
 #define DISCOVERY_RELAYS_H
 
@@ -39,9 +39,9 @@ struct relay {
 	uint8_t version[RELAYS_VERSION_SIZE]; /* digest of bytes */
 	uint8_t state;			      /* enum relay_state */
 	bool own;			      /* this node's */
-	bool told;	    /* the router knows this version */
-	bool asked;	    /* a question to it is under way to prove it */
-	uint8_t n_failed;   /* questions in a row without an answer */
+	bool told;			      /* the router knows this version */
+	bool asked;			      /* a question to it is under way to prove it */
+	uint8_t n_failed;		      /* questions in a row without an answer */
 	uint32_t introducer; /* keyed hash of the peer that it came from, or INTRODUCER_* */
 	mono_t heard_at, answered_at, next_try;
 	struct meter updates;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* News passed on: what became proven here, a tombstone of what was, the proof against an equivocator,
- * goes once to a few peers drawn by lot. It dies down by itself, since a node that has it already
- * does not pass it on again; comparison reaches whom it missed. */
+/* News passed on: what became proven here, a tombstone of what was, the proof against an
+ * equivocator, goes once to a few peers drawn by lot. It dies down by itself, since a node that has
+ * it already does not pass it on again; comparison reaches whom it missed. */
 #include "parts.h"
 
 #include <string.h>
@@ -14,7 +14,8 @@ void offer_add(gossip_Offer *o, const uint8_t bytes[static DESCRIPTOR_SIZE])
 	memcpy(o->records[o->records_count++].bytes, bytes, DESCRIPTOR_SIZE);
 }
 
-void offer_send(struct discovery *d, struct moment now, const struct contact *to, const gossip_Offer *o)
+void offer_send(
+	struct discovery *d, struct moment now, const struct contact *to, const gossip_Offer *o)
 {
 	const struct ask mould = {.why = ASK_RUMOUR};
 	gossip_Query q = {.which_body = gossip_Query_offer_tag, .body.offer = *o};
@@ -28,7 +29,8 @@ static struct rumour *rumour_at(struct rumours *rs, uint32_t i)
 	return &rs->ring[(rs->first + i) % RUMOURS_MAX];
 }
 
-void rumour_add(struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE], unsigned int fanout, bool proof)
+void rumour_add(struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE],
+	unsigned int fanout, bool proof)
 {
 	struct rumours *rs = &d->rumours;
 	struct rumour *r;
@@ -51,7 +53,8 @@ void rumour_add(struct discovery *d, const uint8_t node_id[static NODE_ID_SIZE],
 }
 
 /* Adds what r is about to o; false if it is no longer news. */
-static bool rumour_load(struct discovery *d, struct moment now, const struct rumour *r, gossip_Offer *o)
+static bool rumour_load(
+	struct discovery *d, struct moment now, const struct rumour *r, gossip_Offer *o)
 {
 	const struct relay *known = relays_find(&d->dir.relays, r->node_id);
 

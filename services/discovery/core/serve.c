@@ -16,8 +16,8 @@ static struct asker *asker_of(struct discovery *d, uint64_t session)
 }
 
 /* A descriptor that the asker pushes; new node ids are counted per session. */
-static enum verdict pushed(struct discovery *d, struct moment now, uint64_t session, const uint8_t *bytes,
-	size_t len, struct relay **ret_r)
+static enum verdict pushed(struct discovery *d, struct moment now, uint64_t session,
+	const uint8_t *bytes, size_t len, struct relay **ret_r)
 {
 	const struct source from = {INTRODUCER_STRANGERS, false};
 	struct asker *a = asker_of(d, session);
@@ -44,8 +44,8 @@ static gossip_Standing standing_of(const struct relay *r)
 	return gossip_Standing_STANDING_HEARD;
 }
 
-static void on_greet(
-	struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q, gossip_Answer *a)
+static void on_greet(struct discovery *d, struct moment now, uint64_t session,
+	const gossip_Query *q, gossip_Answer *a)
 {
 	const gossip_Greet *greet = &q->body.greet;
 	gossip_Greeted *g = &a->body.greeted;
@@ -63,8 +63,8 @@ static void on_greet(
 	memcpy(g->record.bytes, d->own.out_bytes, DESCRIPTOR_SIZE);
 }
 
-static void on_compare(
-	struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q, gossip_Answer *a)
+static void on_compare(struct discovery *d, struct moment now, uint64_t session,
+	const gossip_Query *q, gossip_Answer *a)
 {
 	(void)now;
 	(void)session;
@@ -84,12 +84,13 @@ static bool page_has(const gossip_Page *p, const uint8_t version[static RELAYS_V
 	return false;
 }
 
-/* [P-91] What we reached ourselves, and tombstones: without them, who missed the news keeps the record until
- * it runs out. Who never knew that node gets one for nothing, if its bucket differs anyway. */
+/* [P-91] What we reached ourselves, and tombstones: without them, who missed the news keeps the
+ * record until it runs out. Who never knew that node gets one for nothing, if its bucket differs
+ * anyway. */
 static bool served(const struct relay *r)
 {
 	return (r->state == RELAY_PROVEN && (r->own || r->answered_at.ns != 0)) ||
-		r->state == RELAY_GONE;
+	       r->state == RELAY_GONE;
 }
 
 static void upto_set(gossip_Paged *out, const struct relay *r)
@@ -102,8 +103,8 @@ static void upto_set(gossip_Paged *out, const struct relay *r)
 static bool page_asks(const gossip_Page *p, const uint8_t id[static NODE_ID_SIZE])
 {
 	return (p->buckets.bytes[id[0] / 8] >> id[0] % 8 & 1) != 0 &&
-		(p->after.size == 0 || memcmp(id, p->after.bytes, NODE_ID_SIZE) > 0) &&
-		(p->until.size == 0 || memcmp(id, p->until.bytes, NODE_ID_SIZE) <= 0);
+	       (p->after.size == 0 || memcmp(id, p->after.bytes, NODE_ID_SIZE) > 0) &&
+	       (p->until.size == 0 || memcmp(id, p->until.bytes, NODE_ID_SIZE) <= 0);
 }
 
 static void page_add(gossip_Paged *out, const uint8_t bytes[static DESCRIPTOR_SIZE])
@@ -130,8 +131,8 @@ static bool proof_add(const struct ban *b, mono_t now, const gossip_Page *p, gos
 	return true;
 }
 
-static void on_page(
-	struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q, gossip_Answer *a)
+static void on_page(struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q,
+	gossip_Answer *a)
 {
 	const gossip_Page *p = &q->body.page;
 	gossip_Paged *out = &a->body.paged;
@@ -162,8 +163,8 @@ static void on_page(
 	}
 }
 
-static void on_offer(
-	struct discovery *d, struct moment now, uint64_t session, const gossip_Query *q, gossip_Answer *a)
+static void on_offer(struct discovery *d, struct moment now, uint64_t session,
+	const gossip_Query *q, gossip_Answer *a)
 {
 	const gossip_Offer *o = &q->body.offer;
 
@@ -174,7 +175,8 @@ static void on_offer(
 			pushed(d, now, session, o->records[i].bytes, o->records[i].size, &r);
 
 		a->body.offered.n_new += v == VERDICT_NEW || v == VERDICT_NEWER ||
-			v == VERDICT_MOVED || v == VERDICT_GONE || v == VERDICT_CONFLICT;
+					 v == VERDICT_MOVED || v == VERDICT_GONE ||
+					 v == VERDICT_CONFLICT;
 	}
 }
 

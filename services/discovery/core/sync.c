@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pulling a peer's view: greet (its digest of all), compare (its digest of each bucket), then page by
- * page what differs, until both hold the same. Only what the peer vouches for travels, and not what
- * we say that we hold. When the peer shows something older than ours, ours goes back to it.
+/* Pulling a peer's view: greet (its digest of all), compare (its digest of each bucket), then page
+ * by page what differs, until both hold the same. Only what the peer vouches for travels, and not
+ * what we say that we hold. When the peer shows something older than ours, ours goes back to it.
  *
- * A liar gains nothing that the accept rule does not give: pages that go outside of the question end
- * the exchange, as do too many useless ones, and each round is with somebody else.
- * Source: Demers et al., Epidemic algorithms for replicated database maintenance, PODC 1987 (anti-entropy, rumours, death
- * certificates). */
+ * A liar gains nothing that the accept rule does not give: pages that go outside of the question
+ * end the exchange, as do too many useless ones, and each round is with somebody else. Source:
+ * Demers et al., Epidemic algorithms for replicated database maintenance, PODC 1987 (anti-entropy,
+ * rumours, death certificates). */
 #include "parts.h"
 
 #include <string.h>
@@ -170,7 +170,8 @@ static void page_ask(struct discovery *d, struct moment now, struct sync *s)
 /* ---- answers ---- */
 
 /* While a network forms, or we join one, views are compared often; then ever more seldom. What
- * counts is what was proven, which a liar cannot make up; what is only heard hurries a client once. */
+ * counts is what was proven, which a liar cannot make up; what is only heard hurries a client once.
+ */
 static void pace_set(struct discovery *d, struct moment now)
 {
 	mono_t sooner = mono_add(now.mono, SYNC_EVERY_FRESH);
@@ -184,7 +185,8 @@ static void pace_set(struct discovery *d, struct moment now)
 	if (d->hurried) /* what this peer told waits for the next one */
 		d->next_sync = mono_min(d->next_sync, sooner);
 	if (!forming) {
-		d->sync_every.ns = d->sync_every.ns < SYNC_EVERY.ns / 2 ? 2 * d->sync_every.ns : SYNC_EVERY.ns;
+		d->sync_every.ns =
+			d->sync_every.ns < SYNC_EVERY.ns / 2 ? 2 * d->sync_every.ns : SYNC_EVERY.ns;
 		return;
 	}
 	d->sync_every = SYNC_EVERY_FRESH;
@@ -219,8 +221,8 @@ static void half_begin(struct discovery *d, struct moment now, struct sync *s)
 	half_begin(d, now, s);
 }
 
-static void on_greeted(
-	struct discovery *d, struct moment now, struct sync *s, const struct ask *a, const gossip_Answer *answer)
+static void on_greeted(struct discovery *d, struct moment now, struct sync *s, const struct ask *a,
+	const gossip_Answer *answer)
 {
 	gossip_Query q = {.which_body = gossip_Query_compare_tag};
 	struct ask mould;
@@ -237,8 +239,8 @@ static void on_greeted(
 		sync_end(s);
 }
 
-static void on_compared(
-	struct discovery *d, struct moment now, struct sync *s, const struct ask *a, const gossip_Answer *answer)
+static void on_compared(struct discovery *d, struct moment now, struct sync *s, const struct ask *a,
+	const gossip_Answer *answer)
 {
 	uint8_t own[RELAYS_BUCKETS * RELAYS_DIGEST_SIZE];
 	const uint8_t *theirs = answer->body.compared.digests.bytes;
@@ -254,12 +256,12 @@ static void on_compared(
 /* Is id within what the page asked for? */
 static bool in_question(const struct sync *s, const uint8_t *id)
 {
-	return asks_bucket(s, id[0]) &&
-		(!s->has_after || memcmp(id, s->after, NODE_ID_SIZE) > 0) &&
-		(!s->has_until || memcmp(id, s->until, NODE_ID_SIZE) <= 0);
+	return asks_bucket(s, id[0]) && (!s->has_after || memcmp(id, s->after, NODE_ID_SIZE) > 0) &&
+	       (!s->has_until || memcmp(id, s->until, NODE_ID_SIZE) <= 0);
 }
 
-/* [P-96] All records within the question, and a cursor that moves on and is paid for with records. */
+/* [P-96] All records within the question, and a cursor that moves on and is paid for with records.
+ */
 static bool page_honest(const struct sync *s, const gossip_Paged *p)
 {
 	for (pb_size_t i = 0; i < p->records_count; i++) {
@@ -282,12 +284,13 @@ static bool records_take(
 
 	for (pb_size_t i = 0; i < p->records_count; i++) {
 		struct relay *r;
-		enum verdict v = discovery_take(
-			d, now, p->records[i].bytes, p->records[i].size, from, &r);
+		enum verdict v =
+			discovery_take(d, now, p->records[i].bytes, p->records[i].size, from, &r);
 
 		useful |= v != VERDICT_SAME && v != VERDICT_REFUSED && v != VERDICT_OLDER;
 		d->n_fresh += v == VERDICT_NEW || v == VERDICT_MOVED;
-		if ((v == VERDICT_OLDER || v == VERDICT_OWN) && r != NULL && (r->state == RELAY_PROVEN || r->state == RELAY_GONE))
+		if ((v == VERDICT_OLDER || v == VERDICT_OWN) && r != NULL &&
+			(r->state == RELAY_PROVEN || r->state == RELAY_GONE))
 			offer_add(&back, r->bytes);
 	}
 	if (back.records_count > 0)
@@ -295,8 +298,8 @@ static bool records_take(
 	return useful || d->dir.generation != generation;
 }
 
-static void on_paged(
-	struct discovery *d, struct moment now, struct sync *s, const struct ask *a, const gossip_Answer *answer)
+static void on_paged(struct discovery *d, struct moment now, struct sync *s, const struct ask *a,
+	const gossip_Answer *answer)
 {
 	const gossip_Paged *p = &answer->body.paged;
 
