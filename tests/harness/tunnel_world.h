@@ -52,7 +52,7 @@ struct node;
 struct sess {
 	bool used;
 	bool ended;		  /* free it once the call that led here has returned */
-	bool established, failed; /* to be told to the route */
+	bool failed; /* to be told to the route */
 	struct session s;
 	struct meter meter;
 	/* a stranger's */
@@ -299,7 +299,8 @@ static inline void on_emit(void *ctx, struct session *s, enum session_effect fx)
 			sess_emit_message(h, e, msg, sizeof(msg));
 		break;
 	case SESSION_ESTABLISHED:
-		e->established = true;
+		if (e->route != NULL && !e->ended)
+			route_on_established(e->route, h->w->now, e->hop, &h->w->route_sink);
 		break;
 	case SESSION_SEND_KEEPALIVE:
 		(void)sess_send(h, e, NULL, 0);
@@ -830,10 +831,6 @@ static inline void settle(struct world *w)
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		struct sess *e = &c->sess[i];
 
-		if (e->used && e->established && !e->ended) {
-			e->established = false;
-			route_on_established(e->route, w->now, e->hop, &w->route_sink);
-		}
 		if (e->used && e->failed && !e->ended) {
 			e->failed = false;
 			route_on_session_failed(

@@ -302,12 +302,12 @@ static void planned_change_of_path_loses_next_to_nothing(void **state)
 	assert_int_equal(w->n_web_saw, 1);
 	print_message("planned changes: %lu of %lu packets lost in 6\n",
 		(unsigned long)(sent - w->n_back), (unsigned long)sent);
-	assert_true(sent - w->n_back < 6 * 16);
+	assert_true(sent - w->n_back <= 6 * 3);
 	ends_clean(w);
 }
 
 /* A route built towards nobody fails in time and leaves nothing; the live one is untouched. */
-static void a_route_that_cannot_be_built_fails_and_gives_the_exit_back(void **state)
+static void a_route_that_cannot_be_built_leaves_the_live_one_alone(void **state)
 {
 	struct world *w = world_new(7);
 	struct route *old = built(w, path_a, 3, NULL), *r;
@@ -407,7 +407,7 @@ int main(void)
 		cmocka_unit_test(middle_dies_and_the_exit_session_moves),
 		cmocka_unit_test(exit_dies_and_new_flows_work),
 		cmocka_unit_test(planned_change_of_path_loses_next_to_nothing),
-		cmocka_unit_test(a_route_that_cannot_be_built_fails_and_gives_the_exit_back),
+		cmocka_unit_test(a_route_that_cannot_be_built_leaves_the_live_one_alone),
 		cmocka_unit_test(chaos_leaves_nothing_behind),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

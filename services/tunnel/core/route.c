@@ -30,7 +30,13 @@ static unsigned int last(const struct route *r)
 
 static bool has_session(const struct route_hop *h)
 {
-	return h->state != HOP_IDLE && h->state != HOP_LENT && h->state != HOP_ENDED;
+	return h->state != HOP_IDLE && h->state != HOP_AWAITED && h->state != HOP_LENT &&
+	       h->state != HOP_ENDED;
+}
+
+static bool handshaking(const struct route_hop *h)
+{
+	return h->state == HOP_HANDSHAKING || h->state == HOP_AWAITED;
 }
 
 static bool established(const struct route_hop *h)
@@ -116,6 +122,16 @@ static void ask_detach(struct route *r, unsigned int hop, const struct route_sin
 		sink->ctx, r, hop, &m, ROUTE_TAG_DETACH, r->hops[hop].srtt, ROUTE_CLOSE_PATIENCE);
 }
 
+/* Neither waits for the other any more; who waits for our exit sees it at its next try. */
+static void untie(struct route *r)
+{
+	if (r->exit_from != NULL && r->exit_from->id == r->exit_from_id &&
+		r->exit_from->exit_to == r)
+		r->exit_from->exit_to = NULL;
+	r->exit_from = NULL;
+	r->exit_to = NULL;
+}
+
 /* Whom no word reached yet gets one without an answer. */
 static void finish(struct route *r, const struct route_sink *sink)
 {
@@ -128,7 +144,7 @@ static void finish(struct route *r, const struct route_sink *sink)
 		}
 	}
 	r->state = ROUTE_CLOSED;
-	r->exit_from = NULL;
+	untie(r);
 	sink->closed(sink->ctx, r);
 }
 
@@ -147,36 +163,16 @@ static void tell_next(struct route *r, const struct route_sink *sink)
 
 void route_begin_closing(struct route *r, mono_t now, const struct route_sink *sink)
 {
+	untie(r);
 	r->state = ROUTE_CLOSING;
 	r->close_until = mono_add(now, ROUTE_CLOSE_PATIENCE);
 	r->n_untold = r->dead ? r->dead_hop : r->n_hops; /* beyond it nobody hears us */
 	tell_next(r, sink);
 }
 
-/* The exit did not follow: give its session back to where it came from, if that still stands. */
-static void return_exit(struct route *r, mono_t now, const struct route_sink *sink)
-{
-	struct route *old = r->exit_from;
-	struct route_hop *h;
-
-	if (old == NULL || !r->hops[last(r)].moved_in || old->id != r->exit_from_id ||
-		(old->state != ROUTE_READY && old->state != ROUTE_DRAINING) || !old->exit_lent)
-		return;
-	h = &old->hops[last(old)];
-	h->state = HOP_READY;
-	h->heard_at = now;
-	h->silent_echoes = 0;
-	old->unanswered_at.ns = 0;
-	old->exit_lent = false;
-	r->hops[last(r)].state = HOP_LENT;
-	sink->carry(sink->ctx, old, r, old->n_hops == 1 ? entry_endpoint(old) : NULL);
-	sink->handshake(sink->ctx, old, last(old));
-}
-
 static void fail(struct route *r, mono_t now, unsigned int hop, enum err err, const char *why,
 	const struct route_sink *sink)
 {
-	return_exit(r, now, sink);
 	r->failed = true;
 	if (r->purpose == ROUTE_MEASURE)
 		sink->measured(sink->ctx, r, err, (dur_t){0});
@@ -201,6 +197,16 @@ static void handshake_begins(struct route *r, mono_t now, unsigned int hop)
 	h->retry_at = mono_add(now, h->retry);
 }
 
+/* [P-8] One initiation by the new path; all else keeps to the old one until it is answered. */
+static void knock(struct route *r, const struct route_sink *sink)
+{
+	struct route *old = r->exit_from;
+
+	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
+	sink->handshake(sink->ctx, r, last(r));
+	sink->carry(sink->ctx, old, r, old->n_hops == 1 ? entry_endpoint(old) : NULL);
+}
+
 static void handshake_again(
 	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
 {
@@ -210,26 +216,31 @@ static void handshake_again(
 	if (++h->n_tries > ROUTE_TRIES_EVEN)
 		h->retry = route_clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
 	h->retry_at = mono_add(now, h->retry);
-	sink->handshake(sink->ctx, r, hop);
+	if (h->state == HOP_AWAITED)
+		knock(r, sink);
+	else
+		sink->handshake(sink->ctx, r, hop);
 }
 
-/* [P-8] Takes the exit session from the route that has it. */
-static enum err take_exit(struct route *r, mono_t now, const struct route_sink *sink)
+/* May r still get the exit's session from where it is? */
+static bool exit_awaited(const struct route *r)
 {
-	struct route *old = r->exit_from;
-	struct route_hop *h = &r->hops[last(r)];
+	const struct route *old = r->exit_from;
 
-	if (old->id != r->exit_from_id || !exit_can_move(old, &h->target))
-		return ERR_UNAVAILABLE;
-	old->hops[last(old)].state = HOP_LENT;
-	old->exit_lent = true;
-	old->unanswered_at.ns = 0;
-	r->lease = old->lease;
-	h->moved_in = true;
+	return old->id == r->exit_from_id && exit_can_move(old, &r->hops[last(r)].target) &&
+	       (old->exit_to == NULL || old->exit_to == r);
+}
+
+static void await_exit(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	if (!exit_awaited(r)) {
+		fail(r, now, last(r), ERR_UNAVAILABLE, "the exit's session is gone", sink);
+		return;
+	}
+	r->exit_from->exit_to = r;
 	handshake_begins(r, now, last(r));
-	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
-	sink->handshake(sink->ctx, r, last(r));
-	return OK;
+	r->hops[last(r)].state = HOP_AWAITED;
+	knock(r, sink);
 }
 
 static void ask_extend(struct route *r, unsigned int hop, const struct route_sink *sink)
@@ -249,10 +260,7 @@ static void open_hop(struct route *r, mono_t now, unsigned int hop, const struct
 	if (hop > 0)
 		ask_extend(r, hop - 1, sink);
 	if (hop == last(r) && r->exit_from != NULL) {
-		enum err e = take_exit(r, now, sink);
-
-		if (e != OK)
-			fail(r, now, hop, e, "the exit's session is gone", sink);
+		await_exit(r, now, sink);
 		return;
 	}
 	handshake_begins(r, now, hop);
@@ -296,11 +304,29 @@ static void last_established(struct route *r, mono_t now, const struct route_sin
 	if (r->purpose == ROUTE_MEASURE) {
 		r->ready_at = now;
 		route_echo_send(r, now, 0, sink);
-	} else if (r->purpose == ROUTE_TALK || r->hops[last(r)].moved_in) {
+	} else if (r->purpose == ROUTE_TALK) {
 		ready(r, now, sink);
 	} else {
 		ask_attach(r, sink);
 	}
+}
+
+/* [P-8] A handshake of old's exit session is done, and the last initiation was by the new path: the
+ * session moves, its lease and flows with it. */
+static void exit_follows(struct route *old, mono_t now, const struct route_sink *sink)
+{
+	struct route *r = old->exit_to;
+	struct route_hop *h = &r->hops[last(r)];
+
+	old->exit_to = NULL;
+	old->hops[last(old)].state = HOP_LENT;
+	old->exit_lent = true;
+	old->unanswered_at.ns = 0;
+	h->state = HOP_ESTABLISHED;
+	r->lease = old->lease;
+	route_rtt_sample(h, mono_since(h->handshake_at, now));
+	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
+	ready(r, now, sink);
 }
 
 void route_on_established(
@@ -311,6 +337,10 @@ void route_on_established(
 	if (hop >= r->n_hops)
 		return;
 	route_on_heard(r, now, hop);
+	if (r->exit_to != NULL && hop == last(r)) {
+		exit_follows(r, now, sink);
+		return;
+	}
 	if (r->state != ROUTE_BUILDING || h->state != HOP_HANDSHAKING)
 		return;
 	h->state = HOP_ESTABLISHED;
@@ -471,7 +501,9 @@ static void build_tick(struct route *r, mono_t now, const struct route_sink *sin
 		k++;
 	if (mono_reached(r->build_deadline, now))
 		fail(r, now, k, ERR_TIMEOUT, "no answer in time", sink);
-	else if (r->hops[k].state == HOP_HANDSHAKING && mono_reached(r->hops[k].retry_at, now))
+	else if (r->hops[k].state == HOP_AWAITED && !exit_awaited(r))
+		fail(r, now, k, ERR_UNAVAILABLE, "the exit's session is gone", sink);
+	else if (handshaking(&r->hops[k]) && mono_reached(r->hops[k].retry_at, now))
 		handshake_again(r, now, k, sink);
 	else if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
 		route_measure_next(r, now, sink);
@@ -504,7 +536,7 @@ static mono_t build_deadline(const struct route *r)
 	mono_t d = r->build_deadline;
 
 	for (unsigned int k = 0; k < r->n_hops; k++)
-		if (r->hops[k].state == HOP_HANDSHAKING)
+		if (handshaking(&r->hops[k]))
 			d = mono_min(d, r->hops[k].retry_at);
 	if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
 		d = mono_min(
@@ -536,7 +568,6 @@ mono_t route_deadline(const struct route *r)
 void route_close(struct route *r, mono_t now, dur_t drain, const struct route_sink *sink)
 {
 	if (r->state == ROUTE_BUILDING) {
-		return_exit(r, now, sink);
 		route_begin_closing(r, now, sink);
 	} else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) {
 		r->state = ROUTE_DRAINING;

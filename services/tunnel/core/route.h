@@ -19,15 +19,16 @@
  * hop from the entry is blamed. Anything authentic from hop k shows that hops 0..k live.
  *
  * Exit roaming (exit_of): hops 0..n-2 are built anew; then the last new hop is asked to extend to
- * the exit, and the exit's session moves over: sink->carry, then a fresh initiation
- * by the new path (the new middle must learn its index). The session keeps its lease, so every flow
- * lives on. If the exit does not answer by the new path, the session is given back to the old
- * route.
+ * the exit, and an initiation of the exit's live session goes out by the new path (so that the new
+ * middle learns its index); all else keeps to the old path. When the exit has answered, the session
+ * moves over for good, with its lease, so every flow lives on and hardly a packet is lost. If it
+ * does not answer, nothing has changed.
  *
  * - [P-5] A fresh key pair for every hop of every route.
  * - [P-6] Extend is followed at once by the initiation of the next hop.
  * - [P-7] A route whose exit answers Attach with another policy digest than its descriptor's fails.
- * - [P-8] A move of the exit's session begins with an initiation by the new path.
+ * - [P-8] A move of the exit's session begins with an initiation by the new path; its other
+ * messages keep to the old path until the exit has answered.
  * - [P-9] Teardown: Detach to each hop that is not beyond a dead one, one after the other from the
  * far end (500 ms in all, then without waiting); then the sessions are forgotten, keys wiped.
  *
@@ -106,6 +107,7 @@ struct route_echo {
 enum route_hop_state {
 	HOP_IDLE, /* its turn has not come */
 	HOP_HANDSHAKING,
+	HOP_AWAITED, /* exit only: its session is still the other route\'s */
 	HOP_ESTABLISHED,
 	HOP_ATTACHING, /* exit only */
 	HOP_READY,
@@ -119,7 +121,6 @@ enum route_tag { ROUTE_TAG_EXTEND, ROUTE_TAG_ATTACH, ROUTE_TAG_DETACH };
 struct route_hop {
 	struct route_target target;
 	enum route_hop_state state;
-	bool moved_in;		/* the session came from another route */
 	mono_t handshake_at;	/* last initiation asked for */
 	mono_t retry_at;	/* when to ask for another */
 	dur_t retry;		/* interval until then */
@@ -166,7 +167,9 @@ struct route_sink {
 		uint64_t tag, dur_t rtt, dur_t deadline);
 	void (*echo)(void *ctx, struct route *r, unsigned int hop, uint64_t nonce);
 	/* The session of from's last hop is r's last hop's now: take it over and carry it by hop
-	 * n-2 of r (n == 1: over UDP to ep, else NULL). Without initiating; handshake() follows. */
+	 * n-2 of r (n == 1: over UDP to ep, else NULL). Messages sent before this call have left by
+	 * the old path, those after it go by the new one: called back and forth for a single
+	 * initiation. */
 	void (*carry)(
 		void *ctx, struct route *r, struct route *from, const struct net_endpoint *ep);
 	/* End the session, wipe its keys. */
@@ -195,6 +198,7 @@ struct route {
 	bool dead;		 /* reported, with dead_hop */
 	bool failed;		 /* reported */
 	unsigned int dead_hop;
+	struct route *exit_to;	 /* who waits for our exit's session; NULL: nobody */
 	struct route *exit_from; /* whose exit session is to move here; NULL: none, or all done */
 	uint32_t exit_from_id;
 	bool exit_lent; /* our exit session has moved to another route */
