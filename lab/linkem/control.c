@@ -144,7 +144,8 @@ static enum err state_set(struct command *c, const char *value, struct link_sett
 	return OK;
 }
 
-static enum err link_set(struct command *c, const char *key, const char *value, struct link_settings *s)
+static enum err link_set(
+	struct command *c, const char *key, const char *value, struct link_settings *s)
 {
 	uint64_t n;
 
@@ -232,7 +233,8 @@ static void link_show(struct command *c, const char *name, const char *dir, cons
 {
 	say(c,
 		"link %s dir=%s state=%s delay_us=%u jitter_us=%u loss_ppm=%u rate_bps=%llu "
-		"queue_bytes=%u reorder=%d packets=%llu bytes=%llu lost=%llu overflowed=%llu cut=%llu\n",
+		"queue_bytes=%u reorder=%d packets=%llu bytes=%llu lost=%llu overflowed=%llu "
+		"cut=%llu\n",
 		name, dir, l->set.up ? "up" : "down", l->set.delay_us, l->set.jitter_us,
 		l->set.loss_ppm, (unsigned long long)l->set.rate_bps, l->set.queue_bytes,
 		l->set.reorder, (unsigned long long)l->n.packets, (unsigned long long)l->n.bytes,
@@ -321,7 +323,9 @@ static ssize_t receive(struct control_client *c)
 		struct cmsghdr align;
 	} extra;
 	struct iovec iov = {c->line + c->len, sizeof(c->line) - 1 - c->len};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = extra.buf,
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = extra.buf,
 		.msg_controllen = sizeof(extra.buf)};
 	ssize_t n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;

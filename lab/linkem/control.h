@@ -37,7 +37,8 @@ struct control {
 
 void control_client_init(struct control_client *c, int fd);
 void control_client_done(struct control_client *c);
-/* Reads what came and answers each line; false: the client is gone or does not keep to the lines. */
+/* Reads what came and answers each line; false: the client is gone or does not keep to the lines.
+ */
 bool control_client_turn(struct control *k, struct control_client *c);
 
 #endif

@@ -29,8 +29,8 @@ static enum err read4(const uint8_t *p, size_t len, struct ip_view *ret_v)
 		.dst = net_addr_from_bytes(p + 16, 4),
 		.ttl = p[8],
 		.may_fragment = (p[6] & 0x40) == 0,
-		.is_error = later ||
-			(p[9] == PROTO_ICMP && (len == head || icmp4_is_error(p[head]))),
+		.is_error =
+			later || (p[9] == PROTO_ICMP && (len == head || icmp4_is_error(p[head]))),
 	};
 	return OK;
 }

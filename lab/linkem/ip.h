@@ -23,11 +23,7 @@ NODISCARD enum err ip_read(const uint8_t *p, size_t len, struct ip_view *ret_v);
 /* One off the TTL or hop limit, checksum kept right. */
 void ip_age(uint8_t *p);
 
-enum ip_error {
-	IP_TIME_EXCEEDED,
-	IP_UNREACHABLE,
-	IP_TOO_BIG
-};
+enum ip_error { IP_TIME_EXCEEDED, IP_UNREACHABLE, IP_TOO_BIG };
 #define IP_ERROR_MAX 1280 /* an ICMPv6 error fits the least MTU */
 
 /* Writes the ICMP error about packet p (len bytes), from `from`, into ret (IP_ERROR_MAX bytes).

@@ -38,11 +38,7 @@ struct loop {
 };
 
 /* What an epoll event is about: bits 32.. say the kind, the rest which one. */
-enum kind {
-	KIND_LISTEN,
-	KIND_CLIENT,
-	KIND_HOST
-};
+enum kind { KIND_LISTEN, KIND_CLIENT, KIND_HOST };
 
 static void watch(struct loop *l, int fd, enum kind kind, size_t place)
 {
@@ -113,7 +109,8 @@ static void on_event(struct loop *l, uint64_t what, mono_t now)
 		on_connection(l);
 		break;
 	case KIND_CLIENT:
-		if (l->clients[place].fd >= 0 && !control_client_turn(&l->control, &l->clients[place]))
+		if (l->clients[place].fd >= 0 &&
+			!control_client_turn(&l->control, &l->clients[place]))
 			control_client_done(&l->clients[place]);
 		break;
 	case KIND_HOST:
@@ -160,12 +157,14 @@ static int listen_at(const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (strlen(path) >= sizeof(a.sun_path)) {
-		fprintf(stderr, "lab-linkem: --control: path longer than %zu\n", sizeof(a.sun_path) - 1);
+		fprintf(stderr, "lab-linkem: --control: path longer than %zu\n",
+			sizeof(a.sun_path) - 1);
 		return -1;
 	}
 	memcpy(a.sun_path, path, strlen(path));
 	unlink(path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, CLIENTS_MAX) != 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 ||
+		listen(fd, CLIENTS_MAX) != 0) {
 		fprintf(stderr, "lab-linkem: %s: %s\n", path, strerror(errno));
 		return -1;
 	}
@@ -175,7 +174,8 @@ static int listen_at(const char *path)
 static int usage(FILE *f, int code)
 {
 	fputs("usage: lab-linkem --control SOCKET [--seed N]\n\n"
-	      "The internet of the lab: carries packets between TUN devices that are handed to it over\n"
+	      "The internet of the lab: carries packets between TUN devices that are handed to it "
+	      "over\n"
 	      "SOCKET, with delay, jitter, loss and rate. Commands: lab/linkem/control.h.\n",
 		f);
 	return code;

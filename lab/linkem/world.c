@@ -114,7 +114,8 @@ static void error_answer(struct world *w, struct host *h, struct packet *p, cons
 
 /* ---- packets ---- */
 
-static void send_on(struct world *w, struct host *from, struct host *to, struct packet *p, mono_t now)
+static void send_on(
+	struct world *w, struct host *from, struct host *to, struct packet *p, mono_t now)
 {
 	mono_t at;
 

@@ -63,8 +63,7 @@ void world_init(struct world *w, struct queue *q, const uint8_t seed[static 32])
 
 struct host *host_find(struct world *w, const char *name);
 /* Takes ownership of tun_fd. ERR_FULL, ERR_INVALID (name there already). */
-NODISCARD enum err host_add(
-	struct world *w, const char *name, int tun_fd, struct host **ret_h);
+NODISCARD enum err host_add(struct world *w, const char *name, int tun_fd, struct host **ret_h);
 /* Closes its TUN; what is under way to it is dropped. */
 void host_del(struct world *w, struct host *h);
 NODISCARD enum err route_add(struct world *w, struct host *h, const struct net_prefix *p);
