@@ -412,9 +412,10 @@ mono_t redis_deadline(const struct redis *r)
 		return MONO_NEVER;
 	if (r->ac == NULL)
 		return r->retry_at;
-	if (r->up && r->walk_left > 0 && r->n_in_flight == 0)
-		return r->now.mono;
-	return mono_min(r->lap_at, mono_add(r->now.mono, DUR_S(1)));
+	/* Replies wake us by the socket; what remains is to notice that none comes. */
+	if (!r->up || r->n_in_flight > 0)
+		return mono_add(r->now.mono, DUR_S(1));
+	return r->walk_left > 0 ? r->now.mono : r->lap_at;
 }
 
 /* ---- the rest ---- */

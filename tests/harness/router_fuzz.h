@@ -128,9 +128,13 @@ static struct fuzz_world *fuzz_world_get(void)
 static void fuzz_invariants(struct fuzz_world *w)
 {
 	struct router *r = &w->r;
-	const struct path *live = path_find(r, r->vpn.live);
+	const struct path *live;
 	unsigned int n_draining = 0, n_under_way = 0;
 
+	for (int i = 0; i < 4 && mono_reached(r->wake, w->now.mono); i++)
+		vpn_step(r, w->now);
+	CHECK(!mono_reached(r->wake, w->now.mono)); /* it does not spin */
+	live = path_find(r, r->vpn.live);
 	CHECK(r->vpn.live == 0 || live != NULL);
 	CHECK(r->vpn.spare == 0 || path_find(r, r->vpn.spare) != NULL);
 	CHECK(r->vpn.spare == 0 || r->vpn.spare != r->vpn.live);

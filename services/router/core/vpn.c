@@ -154,14 +154,16 @@ static void repair_step(struct router *r, struct when now)
 		repair_end(r, now);
 		return;
 	}
-	mono_t next = mono_add(rep->last_start, rep->patience);
-	if (n == 0 || (n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES && mono_reached(next, now.mono))) {
+	mono_t next = n == 0 ? now.mono : mono_add(rep->last_start, rep->patience);
+	if (n >= REPAIRS_MAX || rep->n_started >= REPAIR_TRIES)
+		next = mono_add(rep->since, REPAIR_PATIENCE);
+	if (mono_reached(next, now.mono)) {
 		repair_start(r, now);
-		next = mono_add(now.mono, rep->patience);
+		next = mono_add(now.mono, attempts_under_way(r, PATH_FOR_REPAIR) == 0 ? REPAIR_RETRY
+										       : rep->patience);
 	}
+	wake_at(r, next);
 	wake_at(r, mono_add(rep->since, REPAIR_PATIENCE));
-	if (rep->n_started < REPAIR_TRIES)
-		wake_at(r, mono_since(now.mono, next).ns > 0 ? next : mono_add(now.mono, DUR_MS(10)));
 }
 
 /* New flows wait a moment for the same exit before they go elsewhere. */
@@ -240,6 +242,7 @@ static void seek_start(struct router *r, struct when now)
 	enum err e = attempt_start(r, PATH_FOR_USE, now, &p, why);
 
 	s->last_start = now.mono;
+	s->patience = ATTEMPT_PATIENCE;
 	s->n_started++;
 	if (e != OK) {
 		if (attempts_under_way(r, PATH_FOR_USE) == 0)
@@ -438,10 +441,10 @@ static bool tunnel_ready(struct router *r, struct when now)
 {
 	mono_t until = mono_add(r->tunnel.up_at, SNAPSHOT_PATIENCE);
 
-	if (!r->tunnel.link_up || r->tunnel.synced)
+	if (!r->tunnel.link_up || r->tunnel.synced || mono_reached(until, now.mono))
 		return r->tunnel.link_up;
 	wake_at(r, until);
-	return mono_reached(until, now.mono);
+	return false;
 }
 
 static void rest(struct router *r, struct when now)

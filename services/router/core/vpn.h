@@ -25,6 +25,7 @@
 #define REPAIRS_MAX 2		 /* under way at once */
 #define REPAIR_TRIES 3
 #define REPAIR_PATIENCE DUR_S(8) /* then its exit is given up */
+#define REPAIR_RETRY DUR_MS(20)
 #define REPAIR_GRACE DUR_MS(1000) /* new flows wait this long for the same exit */
 #define SEEK_FAILS_SHOWN 6
 #define SEEK_PATIENCE DUR_S(20)
