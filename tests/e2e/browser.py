@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A real browser for tests: browser.mjs behind methods. b.click(at="#power") and so on."""
+import contextlib
+import http.server
 import json
 import os
 import subprocess
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -51,3 +54,37 @@ class Browser:
 
     def switch_is_on(self):
         return self.attribute(at="#power", name="aria-checked") == "true"
+
+
+class _Foreign(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):  # noqa: N802 (its base names it so)
+        body = b"<!doctype html><title>foreign</title>"
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def foreign_page():
+    """The address of a page of another origin."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Foreign)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def socket_from_page(address, token):
+    """JavaScript that tries the gateway's WebSocket: "open", or the code it was closed with."""
+    return f"""new Promise((done) => {{
+        const s = new WebSocket("{address.replace("http:", "ws:")}", ["mvpn.ui.1", "auth.{token}"]);
+        s.onopen = () => done("open");
+        s.onclose = (e) => done(e.code);
+    }})"""

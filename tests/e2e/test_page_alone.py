@@ -10,9 +10,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
-from browser import Browser  # noqa: E402
+from browser import Browser, foreign_page, socket_from_page  # noqa: E402
 from fake_services import Node  # noqa: E402
-from gateway_node import Gateway, free_port  # noqa: E402
+from gateway_node import Gateway  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 
@@ -229,36 +229,22 @@ def test_without_and_with_a_wrong_key(world, browser):
     browser.await_phase("OFF")
 
 
-def test_a_foreign_page_gets_nothing(world, browser, tmp_path):
-    """A page of another origin that even knows the token: no socket, no file to read."""
-    import http.server
-    port = free_port()
-    (tmp_path / "index.html").write_text("<title>foreign</title>", encoding="utf-8")
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", port), lambda *a: http.server.SimpleHTTPRequestHandler(*a, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        browser.open(url=f"http://127.0.0.1:{port}/")
-        target = f"127.0.0.1:{world.gateway.port}"
-        code = browser.eval(js=f"""new Promise((done) => {{
-            const s = new WebSocket("ws://{target}/", ["mvpn.ui.1", "auth.{world.gateway.token}"]);
-            s.onopen = () => done("open");
-            s.onclose = (e) => done(e.code);
-        }})""")
-        assert code == 1006
+def test_a_foreign_page_gets_nothing(world, browser):
+    """A page of another origin that even knows the token: no socket, no file to read, no frame."""
+    with foreign_page() as foreign:
+        browser.open(url=foreign)
+        ours = f"http://127.0.0.1:{world.gateway.port}/"
+        assert browser.eval(js=socket_from_page(ours, world.gateway.token)) == 1006
         assert world.gateway.counters()["bad_origin"] == 1
-        assert browser.eval(js=f"fetch('http://{target}/').then(() => 'read', () => 'refused')") == "refused"
+        assert browser.eval(js=f"fetch('{ours}').then(() => 'read', () => 'refused')") == "refused"
         framed = browser.eval(js=f"""new Promise((done) => {{
             const f = document.createElement("iframe");
-            f.src = "http://{target}/";
+            f.src = "{ours}";
             f.onload = () => {{ try {{ done(f.contentDocument ? "same" : "shut"); }} catch (e) {{ done("shut"); }} }};
             document.body.append(f);
         }})""")
         assert framed == "shut"
         assert world.gateway.counters()["pages_opened"] == 0
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
