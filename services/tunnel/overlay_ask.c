@@ -96,7 +96,7 @@ void ask_order_send(struct overlay *o, enum role from, const mvpn_TunnelIn *in)
 	}
 	a->talk = req->has_node ? client_talk(o, &req->node) : NULL;
 	if (a->talk == NULL)
-		ask_end(o, a, ERR_UNAVAILABLE, NULL, 0);
+		ask_end(o, a, ERR_FULL, NULL, 0); /* our limit, not the node's fault */
 	else if (a->talk->r.state == ROUTE_READY)
 		ask_talk_ready(o, a->talk);
 }

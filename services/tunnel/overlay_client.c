@@ -510,7 +510,30 @@ void client_order_measure(struct overlay *o, const mvpn_TunnelIn *in)
 	router_tell(o, mvpn_RouterIn_relay_measured_tag, &m);
 }
 
-/* A session for a talk with that node: one that is there, or a new one. NULL: cannot be. */
+/* Room for one more talk? If not, the one unused for longest is closed for the next that asks. */
+static bool talk_room(struct overlay *o)
+{
+	struct live_route *idlest = NULL;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ROUTES_MAX; i++) {
+		struct live_route *l = &o->routes[i];
+
+		if (!l->used || l->ended || l->r.purpose != ROUTE_TALK)
+			continue;
+		n++;
+		if (l->r.state == ROUTE_READY && (idlest == NULL || l->used_at.ns < idlest->used_at.ns))
+			idlest = l;
+	}
+	if (n < TALKS_MAX)
+		return true;
+	o->n.routes_full++;
+	if (idlest != NULL)
+		route_close(&idlest->r, o->now, DUR_S(0), &o->route_sink);
+	return false;
+}
+
+/* A session for a talk with that node: one that is there, or a new one. NULL: cannot be now. */
 struct live_route *client_talk(struct overlay *o, const mvpn_NodeAddress *node)
 {
 	struct route_target target = {0};
@@ -536,7 +559,7 @@ struct live_route *client_talk(struct overlay *o, const mvpn_NodeAddress *node)
 			net_endpoint_eq(&t->ep4, &target.ep4) && net_endpoint_eq(&t->ep6, &target.ep6))
 			return &o->routes[i];
 	}
-	l = live_take(o);
+	l = talk_room(o) ? live_take(o) : NULL;
 	if (l == NULL)
 		return NULL;
 	if (route_init(&l->r, &spec, o->rng) != OK) {

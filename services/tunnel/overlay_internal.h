@@ -20,6 +20,7 @@
 
 /* Routes at a time: in use, spare, being built, draining, measured, and talks of discovery. */
 #define ROUTES_MAX 48
+#define TALKS_MAX (ROUTES_MAX - 16) /* of them talks: traffic never lacks a place for their sake */
 #define HOPS_MAX (2 * ROUTES_MAX) /* most routes have one hop; more than this fails the newest */
 #define ASKS_MAX 128		  /* requests of our services on their way to other nodes */
 #define TALK_IDLE DUR_S(60)	  /* a session between two discoveries is kept this long unused */
