@@ -204,7 +204,7 @@ static void put_hop(struct gateway *g, struct ctl_out *o, size_t position)
 	ctl_real(o, "loss_pct", h->loss_ppm / 10000.0);
 	ctl_number(o, "price_gwei_per_gib", (int64_t)h->price_gwei_per_gib);
 	ctl_number(o, "tickets", p == NULL ? 0 : p->tickets);
-	ctl_text(o, "paid_gwei", p == NULL ? "0" : p->paid);
+	ctl_text(o, "paid_gwei", p == NULL || p->paid[0] == '\0' ? "0" : p->paid);
 	ctl_number(o, "used_bytes", p == NULL ? 0 : (int64_t)p->used_bytes);
 	ctl_id(o, "session", h->session);
 }
@@ -379,7 +379,7 @@ static void put_wallet(struct gateway *g, struct ctl_out *o)
 		ctl_number(o, "position", (int64_t)p->position + 1);
 		ctl_hex(o, "node", p->node_id, NODE_ID_SHOWN);
 		ctl_number(o, "tickets", p->tickets);
-		ctl_text(o, "paid_gwei", p->paid);
+		ctl_text(o, "paid_gwei", p->paid[0] == '\0' ? "0" : p->paid);
 		ctl_number(o, "used_bytes", (int64_t)p->used_bytes);
 		ctl_number(o, "credit_bytes", (int64_t)p->credit_bytes);
 	}
