@@ -14,7 +14,7 @@
 #include "services/ledger/core/value.h"
 
 #define PRICE 1000000u /* gwei per GiB */
-#define FREE_BYTES ((uint64_t)256 << 10)
+#define FREE_BYTES ((uint64_t)0)
 #define SESSION 77u
 #define WALL 1700000000
 #define R(x) peer_ledger_Reason_REASON_##x
@@ -246,7 +246,7 @@ static void tickets_are_right_and_two_quanta_ahead(void **state)
 	open_session(f);
 	assert_int_equal(f->n_asked, 1);
 	quote_it(f);
-	/* 256 KiB free and 4 tickets of a quarter quantum. */
+	/* 4 tickets of half a quantum. */
 	assert_int_equal(f->n_asked, 1 + 4);
 	keys_payer(&f->keys, f->ctx, 0, 0, sk);
 	assert_int_equal(address_of_key(f->ctx, sk, expected), OK);
@@ -292,7 +292,7 @@ static void the_quantum_grows_with_what_is_acknowledged(void **state)
 		assert_int_equal(session(f)->quantum, quantum);
 		assert_true(payer_paid_bytes(session(f)) <= used + 2 * quantum + 8);
 		assert_true(payer_paid_bytes(session(f)) - session(f)->granted <=
-			PAYER_PIPELINE * (quantum / 4 + 1));
+			PAYER_PIPELINE * (quantum / 2 + 1));
 		if (n_answered == f->n_asked) {
 			used = credit - quantum / 2;
 			payer_on_usage(f->payer, f->now, SESSION, used / 2, used - used / 2, 0, &f->sink);
@@ -417,11 +417,11 @@ static void not_when_paying_is_off(void **state)
 static void not_beyond_the_limit_of_a_day(void **state)
 {
 	struct fixture *f = *state;
-	/* Three tickets of 64 KiB: 61.03515625 gwei each. */
+	/* Three tickets of 128 KiB: 122.0703125 gwei each. */
 	struct payer_settings s = {.pay = true};
 	amount_t one;
 
-	assert_int_equal(value_of_bytes(QUANTUM_MIN / 4, PRICE, &one), OK);
+	assert_int_equal(value_of_bytes(QUANTUM_MIN / 2, PRICE, &one), OK);
 	s.spend_max_per_day.wei = 3 * one.wei + 10; /* each may be a few wei over */
 	payer_set(f->payer, &s, f->now);
 	open_session(f);
@@ -456,7 +456,7 @@ static void silence_repeats_the_same_ticket(void **state)
 	assert_int_equal(f->n_asked, 6);
 	assert_memory_equal(last_asked(f, 0)->m.body.pay.ticket.bytes, wire, TICKET_SIZE);
 	/* An answer to the first sending is not waited for any more. */
-	peer_ledger_Message m = paid(last_asked(f, 0), FREE_BYTES + 100000);
+	peer_ledger_Message m = paid(last_asked(f, 0), FREE_BYTES + 200000);
 	answer(f, id, &m);
 	assert_int_equal(f->payer->counters.unasked_answers, 1);
 	/* Not even tunnel answers: the same, after ASK_TIMEOUT. */
@@ -663,7 +663,7 @@ static void numbers_span_less_than_a_payee_remembers(void **state)
 		peer_ledger_Message m;
 
 		credit += worth(&a, &t);
-		m = paid(&a, credit + 70000);
+		m = paid(&a, credit + 140000);
 		answer(f, a.id, &m);
 		assert_true(session(f)->row.next_seq - first_seq <= PAYER_SPAN);
 	}
@@ -783,11 +783,11 @@ static void a_session_goes_on_after_a_restart(void **state)
 	assert_int_equal(f->n_asked, 6);
 	assert_memory_equal(session(f)->payer_sk, sk, 32);
 	m = quoted(f, last_asked(f, 0));
-	m.body.quoted.credit_bytes = FREE_BYTES + 70000; /* one ticket had arrived */
+	m.body.quoted.credit_bytes = FREE_BYTES + 140000; /* one ticket had arrived */
 	answer(f, last_asked(f, 0)->id, &m);
 	worth(last_asked(f, 0), &t);
 	assert_true(t.seq > 5);
-	assert_true(payer_paid_bytes(session(f)) > 2 * QUANTUM_MIN - QUANTUM_MIN / 4);
+	assert_true(payer_paid_bytes(session(f)) > 2 * QUANTUM_MIN - QUANTUM_MIN / 2);
 	/* A session of which there is no row gets a key that was never used. */
 	payer_on_opened(f->payer, f->now, 500, 0, false, f->descriptor, DESCRIPTOR_SIZE, &f->sink);
 	assert_memory_not_equal(payer_find(f->payer, 500)->payer_sk, sk, 32);

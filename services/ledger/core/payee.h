@@ -32,7 +32,7 @@
 /* Changes and answers of one transaction; payee_full() says when to commit early. */
 #define PAYEE_BATCH_MAX 512
 #define PAYEE_RECENT 32	    /* digests: what a payer may still repeat, PAYER_SPAN + PAYER_PIPELINE */
-#define GRACE_TICKETS 8	    /* what a payer may have on its way */
+#define GRACE_TICKETS 8	    /* twice what a payer has on its way */
 #define GRACE_LIFE DUR_S(10)
 #define COMMIT_LIFE DUR_S(600)
 #define TICKET_LIFE_S 7200 /* a ticket may expire at most this far ahead */

@@ -685,7 +685,7 @@ static bool ticket_issue(struct payer *p, struct payer_session *s, wall_t wall, 
 static void pump(struct payer *p, struct payer_session *s, wall_t wall, const struct payer_sink *sink)
 {
 	uint64_t target = 2 * s->quantum < s->ahead_max ? 2 * s->quantum : s->ahead_max;
-	uint64_t piece = s->quantum / 4 < target / 2 ? s->quantum / 4 : target / 2;
+	uint64_t piece = s->quantum < target ? s->quantum / 2 : target / 2;
 
 	while (s->phase == PAYER_PAYING && !s->capped) {
 		uint64_t paid = payer_paid_bytes(s), used = payer_used(s);

@@ -6,11 +6,11 @@
  * that what we paid stays ahead of what we used:
  *
  *   quantum    256 KiB at first, grows by a third with every ticket that is acknowledged, to 4 MiB
- *   ticket     a quarter of a quantum
+ *   ticket     half a quantum
  *   ahead      granted + on the way - used; topped up to two quanta, never beyond
  *   on the way at most PAYER_PIPELINE tickets, whose numbers span less than PAYER_SPAN
  *
- * So a hop can at worst keep two quanta for nothing, and a link of 300 Mbit/s and 100 ms (3.75 MB under
+ * So a hop can at worst keep two quanta for nothing, and a path of 400 Mbit/s and 100 ms (5 MB under
  * way) never waits for a ticket. A lost answer leads to the same ticket again, never to a new one.
  * "used" is the relay's last count and what we counted since: it sends what is lost on the way to us
  * and never gets what is lost on the way to it. More than our own count + 5 % + one quantum it never is. A relay that wants more, forgets credit or refuses what
@@ -31,7 +31,7 @@
 #include "terms.h"
 
 #define PAYER_SESSIONS_MAX 64 /* three hops of the routes in use, in the making and being drained */
-#define PAYER_PIPELINE 8
+#define PAYER_PIPELINE 4 /* a relay has no more with its ledger at a time: docs/protocol.md [P-34] */
 #define PAYER_SPAN 16 /* numbers between the oldest unanswered ticket and the next */
 #define PAYER_POSITIONS 3
 #define QUANTUM_MIN ((uint64_t)256 << 10)
