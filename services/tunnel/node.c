@@ -357,6 +357,7 @@ static enum err node_init(struct service *s, const void *conf, void **ret_state)
 	plane.aead = c->aead[0] == '\0' ? NULL : c->aead;
 	plane.peers_max = (uint32_t)c->sessions_max;
 	TRY(node_overlay_conf(c, &n->overlay_conf));
+	TRY(node_stock_conf(c, &n->stock_conf));
 	TRY(service_key_load(s, "tunnel.key", key, sizeof(key)));
 	noise_identity_init(&n->identity, key);
 	sodium_memzero(key, sizeof(key));
@@ -366,6 +367,8 @@ static enum err node_init(struct service *s, const void *conf, void **ret_state)
 	n->plane.stranger = overlay_role_stranger;
 	TRY(sockets_open(n));
 	devices_open(n);
+	if (n->stock_conf.n > 0)
+		exit_start(n);
 	return service_fd_add(s, n->plane.notes_fd, POLLIN, on_notes, n);
 }
 
@@ -394,6 +397,9 @@ static void run_setup(struct worker *w, void *arg)
 	if (c->err != OK)
 		return;
 	worker_identity_set(w, &n->identity);
+	c->err = stock_setup(w, &n->stock_conf);
+	if (c->err != OK)
+		return;
 	for (int f = 0; f < UDP_FAMILIES; f++) {
 		worker_udp_set(w, UDP_PUBLIC, f, n->public_fds[w->id][f]);
 		worker_udp_set(w, UDP_ONWARD, f, n->onward_fds[w->id][f]);

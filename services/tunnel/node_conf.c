@@ -6,6 +6,7 @@
 
 #include "devices.h"
 #include "lib/sys/log.h"
+#include "stock.h"
 
 #define AT(field) offsetof(struct node_conf, field)
 
@@ -31,6 +32,9 @@ const struct conf_key node_conf_keys[] = {
 		"inner IPv6 addresses that this exit lends, inside fc00::/7"},
 	{"tunnel", "own", CONF_LIST, AT(own), 512, "", 0, 0,
 		"own networks that clients of this exit never reach, prefixes"},
+	{"tunnel", "peers", CONF_LIST, AT(peers), 1024, "", 0, 0,
+		"WireGuard keys of own devices that use this node as their exit; the first has the address "
+		"2 of the pools, the second 3, ..."},
 	{"tunnel", "sessions", CONF_U64, AT(sessions_max), 0, "4096", 16, 65536,
 		"sessions at a time, of all workers together"},
 	{"tunnel", "aead", CONF_TEXT, AT(aead), 16, "", 0, 0,
@@ -55,6 +59,18 @@ static enum err own_take(const struct node_conf *conf, struct overlay_conf *ret)
 	return OK;
 }
 
+enum err node_stock_conf(const struct node_conf *conf, struct stock_conf *ret)
+{
+	enum err e = stock_parse(conf->peers, ret);
+
+	if (e != OK)
+		log_error("node.ini: peers: key %u is no WireGuard public key, or there are more than %u", ret->n,
+			STOCK_MAX);
+	ret->pool4 = conf->pool4;
+	ret->pool6 = conf->pool6;
+	return e;
+}
+
 enum err node_overlay_conf(const struct node_conf *conf, struct overlay_conf *ret)
 {
 	*ret = (struct overlay_conf){.have_ip4 = conf->public4.family == NET_IP4,
@@ -62,7 +78,8 @@ enum err node_overlay_conf(const struct node_conf *conf, struct overlay_conf *re
 		.test_network = conf->test_network,
 		.resolver4 = conf->resolver4,
 		.resolver6 = conf->resolver6,
-		.exit_mtu = DEVICE_MTU};
+		.exit_mtu = DEVICE_MTU,
+		.stock = conf->peers[0] != '\0'};
 	if (conf->exit_tun[0] != '\0') {
 		ret->pool4 = conf->pool4;
 		ret->pool6 = conf->pool6;

@@ -21,6 +21,7 @@ struct node_conf {
 	struct net_addr resolver4, resolver6; /* named to an exit's clients */
 	struct net_prefix pool4, pool6;
 	char own[512]; /* list of prefixes */
+	char peers[1024]; /* stock.h */
 	uint64_t sessions_max;
 	char aead[16]; /* "": the fastest */
 };
@@ -35,6 +36,9 @@ extern const size_t node_conf_n_keys;
 #define NODE_DEVICE6 "fd6d:7670:6e01::2"
 #define NODE_DEVICE_DNS6 "fd6d:7670:6e01::1"
 
+struct stock_conf;
+/* The peers. ERR_INVALID is logged. */
+NODISCARD enum err node_stock_conf(const struct node_conf *conf, struct stock_conf *ret);
 /* conf to what each worker's overlay wants (worker and worker_bits are left to the caller).
  * ERR_INVALID is logged. */
 NODISCARD enum err node_overlay_conf(const struct node_conf *conf, struct overlay_conf *ret);

@@ -7,6 +7,7 @@
 #include "lib/sys/service.h"
 #include "node_conf.h"
 #include "overlay.h"
+#include "stock.h"
 #include "worker.h"
 
 /* Flows of the client's device at a time: a browser with a hundred tabs holds a few thousand. */
@@ -16,6 +17,7 @@ struct node {
 	struct service *service;
 	const struct node_conf *conf;
 	struct overlay_conf overlay_conf;
+	struct stock_conf stock_conf;
 	struct noise_identity identity;
 	struct plane plane;
 	bool plane_made;

@@ -291,7 +291,7 @@ void *overlay_ops_ctx(const struct overlay *o)
 enum err overlay_admit(struct overlay *o, mono_t now, const struct net_addr *src)
 {
 	o->now = now;
-	return o->share ? admit_handshake(&o->admit, now, src) : ERR_DENIED;
+	return o->share || o->conf.stock ? admit_handshake(&o->admit, now, src) : ERR_DENIED;
 }
 
 enum err overlay_room(struct overlay *o, mono_t now, uint32_t *ret_victim)
@@ -299,6 +299,8 @@ enum err overlay_room(struct overlay *o, mono_t now, uint32_t *ret_victim)
 	uint32_t victim = ADMIT_NONE;
 
 	o->now = now;
+	if (!o->share)
+		return ERR_DENIED;
 	TRY(admit_room(&o->admit, now, &victim));
 	*ret_victim = victim == ADMIT_NONE ? OVERLAY_NO_SESSION : victim;
 	return OK;
@@ -390,6 +392,15 @@ void overlay_on_control(struct overlay *o, mono_t now, uint32_t session, const u
 	control_on_frame(&o->responder, h == NULL ? NULL : &h->asks, now, session, frame, len,
 		&o->control_sink);
 	client_reap(o);
+}
+
+bool overlay_policy_passes(struct overlay *o, const uint8_t *pkt, uint32_t len)
+{
+	enum policy_verdict v = policy_check(&o->policy, pkt, len, NULL);
+
+	if (v != POLICY_PASS)
+		o->n.refused[v]++;
+	return v == POLICY_PASS;
 }
 
 struct meter *overlay_meter(struct overlay *o, uint32_t session)

@@ -83,6 +83,7 @@ struct overlay_conf {
 	struct net_prefix own[16]; /* own addresses and LAN: refused as destinations */
 	size_t n_own;
 	uint32_t exit_mtu;
+	bool stock;		 /* there are peers from the configuration (stock.h) */
 	/* client: constant addresses of the device */
 	struct net_addr device4, device6, device_dns4, device_dns6;
 	uint32_t flows_max;
@@ -100,7 +101,7 @@ void *overlay_ops_ctx(const struct overlay *o);
 /* ---- strangers ---- */
 /* Before the expensive part of an initiation of an unknown key. OK, or drop it. */
 NODISCARD enum err overlay_admit(struct overlay *o, mono_t now, const struct net_addr *src);
-/* Room for one more stranger? On OK end *ret_victim first unless it is OVERLAY_NO_SESSION. */
+/* Room for one more stranger, and do we share at all? On OK end *ret_victim first unless it is OVERLAY_NO_SESSION. */
 NODISCARD enum err overlay_room(struct overlay *o, mono_t now, uint32_t *ret_victim);
 void overlay_stranger_new(struct overlay *o, mono_t now, uint32_t session);
 
@@ -131,6 +132,9 @@ void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint 
  * reset of 60 bytes to be written back to the device, *ret_reset_len is 0 if none is due. */
 uint32_t overlay_on_tun(struct overlay *o, mono_t now, enum overlay_tun which, uint8_t *pkt, size_t len,
 	bool partial, uint8_t reset[static 60], size_t *ret_reset_len);
+
+/* Does the exit's policy let this packet of a configured peer out? Counted if not. */
+bool overlay_policy_passes(struct overlay *o, const uint8_t *pkt, uint32_t len);
 
 /* The session's meter, which the worker counts in: inner messages of relay frames and IP packets, both
  * ways. Valid while the session lives. */

@@ -10,6 +10,7 @@
 #include "proto/gateway.pb.h"
 #include "proto/ledger.pb.h"
 #include "proto/router.pb.h"
+#include "stock.h"
 
 /* ---- facts ---- */
 
@@ -319,6 +320,11 @@ static void tun_take(struct worker *w, enum tun_use use, const uint8_t *buf, siz
 		w->n.tun_bad++;
 		return;
 	}
+	p = use == TUN_EXIT ? stock_by_destination(w, &s) : NULL;
+	if (p != NULL) {
+		output_super(w, p, kind, &s, buf, len);
+		return;
+	}
 	/* The packet lies in our own read buffer: its addresses are changed in place. */
 	uint8_t *pkt = (uint8_t *)(uintptr_t)s.pkt;
 	session = overlay_on_tun(w->overlay, w->now, which, pkt, len - (size_t)(s.pkt - buf), s.needs_csum,
@@ -359,7 +365,9 @@ static void tun_take_exit(struct worker *w, const uint8_t *buf, size_t len, bool
 	struct moved head = {.kind = MOVED_TUN, .tun = TUN_EXIT};
 	uint8_t *room;
 
-	if (moved || owner == w->id || owner >= w->plane->n_workers) {
+	if (owner >= w->plane->n_workers)
+		owner = 0; /* a configured peer's, or nobody's */
+	if (moved || owner == w->id) {
 		tun_take(w, TUN_EXIT, buf, len);
 		return;
 	}
@@ -425,6 +433,7 @@ void overlay_role_done(struct worker *w)
 	if (w->overlay == NULL)
 		return;
 	worker_peers_end(w);
+	stock_done(w);
 	free(overlay_ops_ctx(w->overlay));
 	overlay_free(&w->overlay);
 }

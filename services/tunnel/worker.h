@@ -60,6 +60,7 @@ struct worker;
 struct peer;
 struct keypair_chunk;
 struct overlay;
+struct stock;
 
 enum tun_use {
 	TUN_DEVICE, /* a WireGuard interface, or the client's device */
@@ -204,6 +205,7 @@ struct worker {
 
 	struct allowed *allowed; /* configured peers */
 	struct overlay *overlay; /* NULL: drop-in */
+	struct stock *stock;	 /* peers of a node's configuration; NULL: drop-in */
 
 	struct worker_counters n;
 
