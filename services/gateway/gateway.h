@@ -62,12 +62,12 @@ void inbox_links(struct gateway *g, mono_t now);
 
 /* ---- store.c: the settings file ---- */
 /* Fills *ret_s from state/gateway/settings over what it holds. A file that cannot be used is set
- * aside as settings.bad and ret_notice says so ("" else). ERR_IO: it is there and cannot be read. */
+ * aside as settings.bad and ret_notice says so ("" else). ERR_IO: it is there and cannot be read.
+ */
 NODISCARD enum err store_load(
 	struct gateway *g, struct settings *ret_s, char ret_notice[static NODE_NOTICE_MAX]);
 NODISCARD enum err store_save(
 	struct gateway *g, const struct settings *s, char ret_why[static CONF_WHY_MAX]);
-
 
 /* ---- web.c: the port, the page's files, the loop ---- */
 /* Binds the port (none if it is 0). */

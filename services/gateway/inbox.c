@@ -109,7 +109,8 @@ void inbox_links(struct gateway *g, mono_t now)
 
 static const struct bus_handler handlers[] = {
 	{mvpn_GatewayIn_done_tag,
-		FROM(ROLE_TUNNEL) | FROM(ROLE_DISCOVERY) | FROM(ROLE_ROUTER) | FROM(ROLE_LEDGER), on_done},
+		FROM(ROLE_TUNNEL) | FROM(ROLE_DISCOVERY) | FROM(ROLE_ROUTER) | FROM(ROLE_LEDGER),
+		on_done},
 	{mvpn_GatewayIn_session_state_tag, FROM(ROLE_ROUTER), on_session_state},
 	{mvpn_GatewayIn_exit_list_tag, FROM(ROLE_ROUTER), on_exit_list},
 	{mvpn_GatewayIn_wallet_state_tag, FROM(ROLE_LEDGER), on_wallet_state},

@@ -30,8 +30,10 @@ static const struct conf_key keys[] = {
 	{"gateway", "hops", CONF_U64, CONF(first.n_hops), "3", 1, 3,
 		"first start: relays between this node and a destination"},
 	{"gateway", "hop_interval_s", CONF_U64, CONF(first.hop_interval_s), "600", 0,
-		SETTINGS_HOP_INTERVAL_MAX_S, "first start: seconds between changes of the route; 0: none"},
-	{"gateway", "share", CONF_BOOL, CONF(first.share), "no", 0, 0, "first start: relay for others"},
+		SETTINGS_HOP_INTERVAL_MAX_S,
+		"first start: seconds between changes of the route; 0: none"},
+	{"gateway", "share", CONF_BOOL, CONF(first.share), "no", 0, 0,
+		"first start: relay for others"},
 	{"gateway", "share_exit", CONF_BOOL, CONF(first.share_exit), "no", 0, 0,
 		"first start: be an exit for others (only while sharing)"},
 	{"gateway", "pay", CONF_BOOL, CONF(first.pay), "yes", 0, 0,
@@ -69,7 +71,8 @@ static enum err token_load(struct gateway *g)
 	} else {
 		e = door_token_parse(text, g->token);
 		if (e != OK)
-			log_error("keys/ui.token is not %d characters of base64url; remove it and run "
+			log_error("keys/ui.token is not %d characters of base64url; remove it and "
+				  "run "
 				  "`mvpn init --dir DIR` to get a new one",
 				DOOR_TOKEN_LEN);
 	}
@@ -85,7 +88,8 @@ static void page_find(struct gateway *g)
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	char *slash = n > 0 ? strrchr(exe, '/') : NULL;
 
-	snprintf(beside, sizeof(beside), "%.*s/../ui/dist", slash == NULL ? 0 : (int)(slash - exe), exe);
+	snprintf(beside, sizeof(beside), "%.*s/../ui/dist", slash == NULL ? 0 : (int)(slash - exe),
+		exe);
 	const char *const places[] = {g->conf->page, beside, "/usr/share/mvpn/ui"};
 	for (size_t i = g->conf->page[0] == '\0'; i < 3 && !g->page_there; i++) {
 		snprintf(g->page, sizeof(g->page), "%s", places[i]);

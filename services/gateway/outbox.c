@@ -99,7 +99,7 @@ static uint64_t send_ledger(struct gateway *g)
 
 static uint64_t send_section(void *ctx, enum section what)
 {
-	static uint64_t (*const senders[SECTIONS])(struct gateway *g) = {
+	static uint64_t (*const senders[SECTIONS])(struct gateway * g) = {
 		[SECTION_SESSION] = send_session,
 		[SECTION_ROUTER] = send_router,
 		[SECTION_TUNNEL] = send_tunnel,

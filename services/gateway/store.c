@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* state/gateway/settings: the one file that holds what the user wants. Written whole and atomically;
- * a file that cannot be understood is kept aside, never written over. */
+/* state/gateway/settings: the one file that holds what the user wants. Written whole and
+ * atomically; a file that cannot be understood is kept aside, never written over. */
 #include "gateway.h"
 
 #include <errno.h>
@@ -30,7 +30,9 @@ static enum err set_aside(struct gateway *g, const char *why, char *notice)
 	}
 	log_error("it is kept as settings.bad; going on with the defaults of node.ini");
 	snprintf(notice, NODE_NOTICE_MAX,
-		"The settings file could not be read (%.100s). It was put aside; defaults are in use.", why);
+		"The settings file could not be read (%.100s). It was put aside; defaults are in "
+		"use.",
+		why);
 	return OK;
 }
 
@@ -61,8 +63,7 @@ enum err store_load(
 	return why[0] == '\0' ? OK : set_aside(g, why, ret_notice);
 }
 
-enum err store_save(
-	struct gateway *g, const struct settings *s, char ret_why[static CONF_WHY_MAX])
+enum err store_save(struct gateway *g, const struct settings *s, char ret_why[static CONF_WHY_MAX])
 {
 	char path[700], text[SETTINGS_TEXT_MAX];
 

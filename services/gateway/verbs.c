@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command line's side of the gateway: the same orders as a page gives, and all that it knows. */
+/* The command line's side of the gateway: the same orders as a page gives, and all that it knows.
+ */
 #include "gateway.h"
 
 #include <stdio.h>
@@ -28,7 +29,8 @@ static enum err usage(struct ctl_out *o, const char *words)
 }
 
 /* Orders answer with words of their own. */
-static enum err change(struct gateway *g, const struct settings *s, bool switched, struct ctl_out *o)
+static enum err change(
+	struct gateway *g, const struct settings *s, bool switched, struct ctl_out *o)
 {
 	char why[CONF_WHY_MAX];
 	enum err e = gateway_change(g, s, switched, why);
@@ -131,7 +133,10 @@ static enum err verb_show_services(void *state, int argc, char *const *argv, str
 		ctl_text(o, "section", section_name((enum section)i));
 		ctl_text(o, "to", peer_names[section_peer((enum section)i)]);
 		ctl_text(o, "state",
-			x->refused[0] != '\0' ? "refused" : x->due ? "due" : x->id != 0 ? "sent" : "taken");
+			x->refused[0] != '\0' ? "refused"
+			: x->due	      ? "due"
+			: x->id != 0	      ? "sent"
+					      : "taken");
 		ctl_number(o, "sent", (int64_t)x->n_sent);
 		ctl_number(o, "taken", (int64_t)x->n_taken);
 		ctl_number(o, "refused", (int64_t)x->n_refused);
@@ -220,8 +225,8 @@ static enum err verb_session(void *state, int argc, char *const *argv, struct ct
 	(void)argc;
 	(void)argv;
 	for (pb_size_t i = 0; i < s->reasons_count && len < sizeof(reasons); i++)
-		len += (size_t)snprintf(reasons + len, sizeof(reasons) - len, "%s%s", i > 0 ? "; " : "",
-			s->reasons[i]);
+		len += (size_t)snprintf(reasons + len, sizeof(reasons) - len, "%s%s",
+			i > 0 ? "; " : "", s->reasons[i]);
 	ctl_row(o, "session");
 	ctl_text(o, "phase", report_phase_name(r->shown.phase));
 	ctl_text(o, "reason", r->shown.reason);
@@ -333,7 +338,8 @@ static void put_share(struct gateway *g, struct ctl_out *o)
 	ctl_flag(o, "published", r->directory_known && r->directory.published);
 	ctl_number(o, "sessions", r->tunnel_known ? r->tunnel.n_sessions : 0);
 	ctl_number(o, "shared_bytes", r->tunnel_known ? (int64_t)r->tunnel.shared_bytes : 0);
-	ctl_text(o, "trouble", r->directory.trouble[0] != '\0' ? r->directory.trouble : r->tunnel.trouble);
+	ctl_text(o, "trouble",
+		r->directory.trouble[0] != '\0' ? r->directory.trouble : r->tunnel.trouble);
 }
 
 static enum err verb_share(void *state, int argc, char *const *argv, struct ctl_out *o)
@@ -421,8 +427,10 @@ static enum err verb_url(void *state, int argc, char *const *argv, struct ctl_ou
 	(void)argc;
 	(void)argv;
 	if (g->conf->port == 0)
-		return ctl_fail(o, ERR_DENIED, "this node has no page: [gateway] port is 0 in node.ini");
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u/#t=%s", (unsigned int)g->conf->port, g->token);
+		return ctl_fail(
+			o, ERR_DENIED, "this node has no page: [gateway] port is 0 in node.ini");
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/#t=%s", (unsigned int)g->conf->port,
+		g->token);
 	ctl_row(o, "page");
 	ctl_text(o, "url", url);
 	return OK;
@@ -447,7 +455,8 @@ static void find_services(struct gateway *g, struct ctl_out *o)
 		snprintf(check, sizeof(check), "link to %s", peer_names[p]);
 		snprintf(state, sizeof(state), "%s for %lld s", health_name(h),
 			(long long)seconds_since(g, g->node.report.services[p].since));
-		snprintf(mend, sizeof(mend), "is mvpn-%s running? its log says why not", peer_names[p]);
+		snprintf(mend, sizeof(mend), "is mvpn-%s running? its log says why not",
+			peer_names[p]);
 		finding(o, check, h == ui_Health_HEALTH_UP ? "ok" : "MISSING", state,
 			h == ui_Health_HEALTH_UP ? "" : mend);
 	}
@@ -464,7 +473,9 @@ static void find_troubles(struct gateway *g, struct ctl_out *o)
 	if (r->directory_known)
 		finding(o, "relays known", r->directory.n_relays > 0 ? "ok" : "MISSING",
 			r->directory.n_relays > 0 ? "some" : "none",
-			r->directory.n_relays > 0 ? "" : "[discovery] bootstrap in node.ini names nodes to begin with");
+			r->directory.n_relays > 0
+				? ""
+				: "[discovery] bootstrap in node.ini names nodes to begin with");
 	if (r->tunnel_known && r->tunnel.trouble[0] != '\0')
 		finding(o, "tunnel", "MISSING", r->tunnel.trouble, "");
 	if (r->directory_known && r->directory.trouble[0] != '\0')
@@ -472,7 +483,8 @@ static void find_troubles(struct gateway *g, struct ctl_out *o)
 	if (r->wallet_known && r->wallet.trouble[0] != '\0')
 		finding(o, "payments", "MISSING", r->wallet.trouble, "");
 	if (g->node.notice[0] != '\0')
-		finding(o, "settings file", "hint", g->node.notice, "look at settings.bad beside it");
+		finding(o, "settings file", "hint", g->node.notice,
+			"look at settings.bad beside it");
 }
 
 static enum err verb_doctor(void *state, int argc, char *const *argv, struct ctl_out *o)
@@ -485,7 +497,9 @@ static enum err verb_doctor(void *state, int argc, char *const *argv, struct ctl
 	find_troubles(g, o);
 	if (g->conf->port != 0)
 		finding(o, "web page", g->page_there ? "ok" : "hint", g->page,
-			g->page_there ? "" : "`make ui` builds it; [gateway] page in node.ini says where it is");
+			g->page_there ? ""
+				      : "`make ui` builds it; [gateway] page in node.ini says "
+					"where it is");
 	return OK;
 }
 

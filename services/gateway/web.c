@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The port on 127.0.0.1: the page's files over HTTP, and the loop that serves port and bus together.
+/* The port on 127.0.0.1: the page's files over HTTP, and the loop that serves port and bus
+ * together.
  *
  * libwebsockets waits with its own poll. The descriptors that wake the bus are duplicated and
  * adopted, only to end that wait: ZeroMQ's are edge-triggered, so the bus is drained before each
@@ -90,7 +91,8 @@ static int http_callback(
 		if (gateway_of(wsi)->page_there)
 			break;
 		return refuse(wsi, HTTP_STATUS_NOT_FOUND,
-			"<p>The page is not installed; <code>mvpn doctor</code> says where it should be.</p>");
+			"<p>The page is not installed; <code>mvpn doctor</code> says where it "
+			"should be.</p>");
 	case LWS_CALLBACK_RAW_ADOPT_FILE:
 	case LWS_CALLBACK_RAW_RX_FILE:
 		return 0; /* the bus woke us; it is drained before the next wait */
@@ -127,7 +129,8 @@ static enum err vhost_open(struct web *w)
 		.retry_and_idle_policy = &idle_policy,
 		.timeout_secs = HTTP_TIMEOUT_S,
 		.keepalive_timeout = HTTP_TIMEOUT_S,
-		.options = LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6,
+		.options =
+			LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6,
 	};
 
 	mount.origin = g->page;
@@ -144,7 +147,8 @@ static enum err vhost_open(struct web *w)
 enum err web_open(struct gateway *g)
 {
 	struct lws_context_creation_info info = {
-		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES,
+		.options =
+			LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES,
 		.fd_limit_per_thread = LWS_FDS_MAX,
 		.pt_serv_buf_size = 4096,
 		.timeout_secs_ah_idle = HTTP_TIMEOUT_S,
@@ -194,9 +198,8 @@ static enum err wake_adopt(struct web *w, struct service *s)
 		/* lws closes what it adopts. */
 		lws_sock_file_fd_type fd = {.filefd = dup(fds[i])};
 
-		if (fd.filefd < 0 ||
-			lws_adopt_descriptor_vhost(w->vhost, LWS_ADOPT_RAW_FILE_DESC, fd, "http", NULL) ==
-				NULL)
+		if (fd.filefd < 0 || lws_adopt_descriptor_vhost(w->vhost, LWS_ADOPT_RAW_FILE_DESC,
+					     fd, "http", NULL) == NULL)
 			return ERR_IO;
 	}
 	return OK;

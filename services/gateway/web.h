@@ -42,7 +42,8 @@ struct ws_user {
 /* The Host header names us. Counted if not. */
 bool web_host_ok(struct gateway *g, struct lws *wsi);
 
-int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+int ws_callback(
+	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 /* After each turn: whoever is owed something gets to write; whoever stalls is given up. */
 void ws_push(struct web *w, mono_t now);
 /* Tells all pages that we go. True while some are still there. */

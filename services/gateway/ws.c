@@ -48,7 +48,7 @@ static int on_filter(struct lws *wsi, struct ws_user *u)
 		return -1;
 	}
 	u->token_ok = lws_hdr_copy(wsi, protocols, sizeof(protocols), WSI_TOKEN_PROTOCOL) > 0 &&
-		door_token_ok(protocols, g->token);
+		      door_token_ok(protocols, g->token);
 	memset(protocols, 0, sizeof(protocols));
 	return 0;
 }
@@ -152,7 +152,8 @@ static int event_write(struct web *w, struct lws *wsi, struct client *c)
 	if (!client_next(c, &w->g->node, &w->g->host, service_now(w->g->service), &w->event))
 		return 0;
 	BUG_ON(!pb_encode(&s, ui_Event_fields, &w->event));
-	if (lws_write(wsi, w->tx + LWS_PRE, s.bytes_written, LWS_WRITE_BINARY) < (int)s.bytes_written)
+	if (lws_write(wsi, w->tx + LWS_PRE, s.bytes_written, LWS_WRITE_BINARY) <
+		(int)s.bytes_written)
 		return -1;
 	if (client_owed(c, &w->g->node))
 		lws_callback_on_writable(wsi);

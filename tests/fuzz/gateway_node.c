@@ -87,7 +87,8 @@ static void on_message(struct world *w)
 	else if (w->in.which_body == mvpn_GatewayIn_tunnel_state_tag)
 		node_on_tunnel(&w->node, &w->in.body.tunnel_state, w->now);
 	else if (w->in.which_body == mvpn_GatewayIn_done_tag)
-		node_on_done(&w->node, w->in.re, w->in.body.done.err == 0, w->in.body.done.why, w->now);
+		node_on_done(
+			&w->node, w->in.re, w->in.body.done.err == 0, w->in.body.done.why, w->now);
 	else if (w->in.which_body == mvpn_GatewayIn_exit_list_tag)
 		node_on_exits(&w->node, (w->in.re & 1) != 0 ? w->node.exits.id : w->in.re,
 			&w->in.body.exit_list, w->now);
@@ -168,7 +169,7 @@ static void on_link_event(struct world *w)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const events[])(struct world *w) = {
+	static void (*const events[])(struct world * w) = {
 		on_message, on_order, read_event, pass_time, on_link_event};
 	static const struct settings first = {.version = 1, .n_hops = 3};
 	static struct world *w;

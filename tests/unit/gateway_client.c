@@ -383,22 +383,24 @@ static void orders_decode(void **state)
 		size_t len;
 		enum err e;
 	} cases[] = {
-		{"", 0, ERR_MALFORMED},
-		{"\x08\x01", 2, ERR_MALFORMED},			  /* an id and no order */
-		{"\x08\x01\x12\x02\x08\x01", 6, OK},		  /* switch on */
-		{"\x12\x02\x08\x01", 4, OK},			  /* without an id: 0 */
-		{"\x08\x01\x12\x02\x08", 5, ERR_MALFORMED},	  /* cut */
-		{"\x08\x01\x12\x7f\x08\x01", 6, ERR_MALFORMED},	  /* lies about its length */
+		{"", 0, ERR_MALFORMED}, {"\x08\x01", 2, ERR_MALFORMED}, /* an id and no order */
+		{"\x08\x01\x12\x02\x08\x01", 6, OK},			/* switch on */
+		{"\x12\x02\x08\x01", 4, OK},				/* without an id: 0 */
+		{"\x08\x01\x12\x02\x08", 5, ERR_MALFORMED},		/* cut */
+		{"\x08\x01\x12\x7f\x08\x01", 6, ERR_MALFORMED},		/* lies about its length */
 		{"\xff\xff\xff\xff", 4, ERR_MALFORMED},
-		{"\x1a\x05\x12\x03" "CHE", 7, ERR_MALFORMED},	  /* a country too long */
-		{"\x08\x01\x12\x00\xf8\x07\x01", 7, OK},	  /* an unknown field is skipped */
+		{"\x1a\x05\x12\x03"
+		 "CHE",
+			7, ERR_MALFORMED},		 /* a country too long */
+		{"\x08\x01\x12\x00\xf8\x07\x01", 7, OK}, /* an unknown field is skipped */
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		ui_Order o;
 
-		assert_int_equal(order_decode((const uint8_t *)cases[i].bytes, cases[i].len, &o), cases[i].e);
+		assert_int_equal(order_decode((const uint8_t *)cases[i].bytes, cases[i].len, &o),
+			cases[i].e);
 	}
 	static const uint8_t padding[ORDER_BYTES_MAX + 1] = {0x12, 0x00};
 	ui_Order o;
@@ -413,7 +415,8 @@ static void orders_change_their_section_only(void **state)
 	char why[CONF_WHY_MAX] = "";
 
 	(void)state;
-	o.body.route = (ui_Route){.hops = 2, .exit_countries_count = 2, .exit_countries = {"se", "CH"}};
+	o.body.route =
+		(ui_Route){.hops = 2, .exit_countries_count = 2, .exit_countries = {"se", "CH"}};
 	assert_int_equal(order_settings(&o, &s, why), OK);
 	assert_int_equal(s.n_hops, 2);
 	assert_string_equal(s.exit_countries, "SE,CH");

@@ -17,8 +17,9 @@ static void hosts(void **state)
 	static const char *const good[] = {
 		"127.0.0.1:8787", "localhost:8787", "LOCALHOST:8787", "[::1]:8787"};
 	static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:8788", "127.0.0.1:87870",
-		"127.0.0.1:8787 ", "localhost.evil.test:8787", "evil.test:8787", "127.0.0.1.evil.test:8787",
-		"127.1:8787", "0.0.0.0:8787", "[::1]", "::1:8787", "localhost:8787@evil.test"};
+		"127.0.0.1:8787 ", "localhost.evil.test:8787", "evil.test:8787",
+		"127.0.0.1.evil.test:8787", "127.1:8787", "0.0.0.0:8787", "[::1]", "::1:8787",
+		"localhost:8787@evil.test"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -32,8 +33,9 @@ static void origins(void **state)
 {
 	static const char *const good[] = {"http://127.0.0.1:8787", "http://localhost:8787"};
 	static const char *const bad[] = {"", "null", "https://127.0.0.1:8787", "http://evil.test",
-		"http://evil.test:8787", "http://127.0.0.1:8788", "http://127.0.0.1:8787/", "127.0.0.1:8787",
-		"file://", "http://127.0.0.1:8787.evil.test", "chrome-extension://abcdef"};
+		"http://evil.test:8787", "http://127.0.0.1:8788", "http://127.0.0.1:8787/",
+		"127.0.0.1:8787", "file://", "http://127.0.0.1:8787.evil.test",
+		"chrome-extension://abcdef"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -72,8 +74,10 @@ static void tokens(void **state)
 static void token_file(void **state)
 {
 	static const char *const bad[] = {"", "\n", "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCd\n",
-		"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdEE", "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789+/AbCdE",
-		" AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCd", "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\n\n"};
+		"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdEE",
+		"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789+/AbCdE",
+		" AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCd",
+		"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\n\n"};
 	char got[DOOR_TOKEN_LEN + 1];
 
 	(void)state;
@@ -96,12 +100,14 @@ static void text_becomes_valid(void **state)
 		{"Zürich \xe2\x82\xac \xf0\x9f\x98\x80", "Zürich \xe2\x82\xac \xf0\x9f\x98\x80"},
 		{"tab\tnew\nline\x7f", "tab?new?line?"},
 		{"\xff\xfe", "??"},
-		{"\xc0\xaf", "??"},		  /* overlong */
+		{"\xc0\xaf", "??"}, /* overlong */
 		{"\xe0\x80\x80", "???"},
-		{"\xed\xa0\x80", "???"},	  /* surrogate */
-		{"\xf4\x90\x80\x80", "????"},	  /* past U+10FFFF */
+		{"\xed\xa0\x80", "???"},      /* surrogate */
+		{"\xf4\x90\x80\x80", "????"}, /* past U+10FFFF */
 		{"cut \xe2\x82", "cut ??"},
-		{"\xe2\x82" "a", "??a"},
+		{"\xe2\x82"
+		 "a",
+			"??a"},
 		{"\x80", "?"},
 	};
 

@@ -132,7 +132,8 @@ static void refusal_is_kept_until_taken(void **state)
 	sections_init(&s);
 	sections_on_link(&s, PEER_LEDGER, at(0));
 	sections_tick(&s, at(0), &sink);
-	assert_true(sections_on_done(&s, b.last_id[SECTION_LEDGER], false, "no \xff", at(1), &what));
+	assert_true(
+		sections_on_done(&s, b.last_id[SECTION_LEDGER], false, "no \xff", at(1), &what));
 	assert_string_equal(s.at[SECTION_LEDGER].refused, "no ?");
 	sections_on_change(&s, 1u << SECTION_LEDGER, at(2));
 	sections_tick(&s, at(2), &sink);

@@ -51,7 +51,8 @@ static void absent_keys_keep_defaults(void **state)
 	char why[CONF_WHY_MAX];
 
 	(void)state;
-	assert_int_equal(settings_parse("[settings]\nversion = 1\n[session]\non = yes\n", &s, why), OK);
+	assert_int_equal(
+		settings_parse("[settings]\nversion = 1\n[session]\non = yes\n", &s, why), OK);
 	assert_true(s.on);
 	assert_true(s.pay);
 	assert_int_equal(s.n_hops, 3);
@@ -75,9 +76,12 @@ static void files_that_are_refused(void **state)
 		{"[settings]\nversion = 1\n[session]\nexit_countries = C1\n", "C1"},
 		{"[settings]\nversion = 1\n[session]\nexit_country = CH\n", "exit_countries"},
 		{"[settings]\nversion = 1\n[pay]\non = perhaps\n", "line 4"},
-		{"[settings]\nversion = 1\n[prices]\nexit_gwei_per_gib = 1000000000000001\n", "line 4"},
+		{"[settings]\nversion = 1\n[prices]\nexit_gwei_per_gib = 1000000000000001\n",
+			"line 4"},
 		{"[settings\nversion = 1\n", "line 1"},
-		{"\x7f" "ELF\x02\x01\x01", "line 1"},
+		{"\x7f"
+		 "ELF\x02\x01\x01",
+			"line 1"},
 	};
 
 	(void)state;
@@ -103,7 +107,8 @@ static void countries_in_plain_form(void **state)
 		struct settings s = defaults;
 		char why[CONF_WHY_MAX], list[SETTINGS_COUNTRIES_MAX][3];
 
-		assert_int_equal(settings_set(&s, "session", "exit_countries", cases[i].given, why), OK);
+		assert_int_equal(
+			settings_set(&s, "session", "exit_countries", cases[i].given, why), OK);
 		assert_int_equal(settings_check(&s, why), OK);
 		assert_string_equal(s.exit_countries, cases[i].plain);
 		assert_int_equal(settings_countries(&s, list), cases[i].n);

@@ -93,7 +93,7 @@ static void samples_fill(struct client *c, const struct node *n, ui_Event *ret)
 bool client_owed(const struct client *c, const struct node *n)
 {
 	return !c->welcomed || c->n_answers > 0 || c->seen_generation != n->generation ||
-		exits_owed(c, n) || c->next_sample < n->history.end;
+	       exits_owed(c, n) || c->next_sample < n->history.end;
 }
 
 bool client_next(struct client *c, const struct node *n, const struct client_host *host, mono_t now,

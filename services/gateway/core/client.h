@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One page that is connected: what it has been told and what it is owed.
  *
- * Nothing is queued but answers: the page is owed the newest State, the samples after the last one it
- * has, the rest of the list of exits. So a page that reads slowly costs no memory and skips states
- * that are over, and one that orders without reading the answers is simply not read further
+ * Nothing is queued but answers: the page is owed the newest State, the samples after the last one
+ * it has, the rest of the list of exits. So a page that reads slowly costs no memory and skips
+ * states that are over, and one that orders without reading the answers is simply not read further
  * (client_full). Pure. */
 #ifndef GATEWAY_CLIENT_H
 #define GATEWAY_CLIENT_H

@@ -12,7 +12,7 @@
 static bool is_base64url(char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		c == '-' || c == '_';
+	       c == '-' || c == '_';
 }
 
 enum err door_token_parse(const char *text, char ret_token[static DOOR_TOKEN_LEN + 1])

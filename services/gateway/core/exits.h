@@ -29,14 +29,14 @@ struct exits_list {
 
 struct exits {
 	struct exits_list lists[2];
-	unsigned int in_use;	/* index of the complete one */
-	uint32_t generation;	/* counts complete lists; 0: none yet */
+	unsigned int in_use; /* index of the complete one */
+	uint32_t generation; /* counts complete lists; 0: none yet */
 	mono_t complete_at;
-	uint64_t id;		/* of the request under way, 0: none */
+	uint64_t id; /* of the request under way, 0: none */
 	mono_t answer_by;
-	bool wanted;		/* ask as soon as the router can be asked */
-	mono_t ask_at;		/* not before */
-	uint64_t n_left_out;	/* exits beyond EXITS_MAX */
+	bool wanted;	     /* ask as soon as the router can be asked */
+	mono_t ask_at;	     /* not before */
+	uint64_t n_left_out; /* exits beyond EXITS_MAX */
 };
 
 void exits_init(struct exits *x);
@@ -46,7 +46,7 @@ void exits_want(struct exits *x, mono_t now);
 void exits_look(struct exits *x, mono_t now);
 /* The router restarted or went: no answer will come. The list stays. */
 void exits_on_router_lost(struct exits *x);
-/* True if ListExits should be sent now. Then exits_on_sent with the request's id, 0 if it failed. */
+/* True if ListExits should be sent now. Then exits_on_sent with its id, 0 if it failed. */
 bool exits_due(struct exits *x, mono_t now);
 void exits_on_sent(struct exits *x, uint64_t id, mono_t now);
 /* A piece; re is the request that it answers. True if the list in use changed. */

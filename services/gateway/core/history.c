@@ -12,7 +12,8 @@ uint64_t history_begin(const struct history *h)
 	return h->end > HISTORY_S ? h->end - HISTORY_S : 0;
 }
 
-size_t history_read(const struct history *h, uint64_t *next, int64_t *ret_rx, int64_t *ret_tx, size_t max)
+size_t history_read(
+	const struct history *h, uint64_t *next, int64_t *ret_rx, int64_t *ret_tx, size_t max)
 {
 	size_t n = 0;
 

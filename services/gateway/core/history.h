@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HISTORY_S 3600		 /* seconds kept */
+#define HISTORY_S 3600		    /* seconds kept */
 #define HISTORY_UNKNOWN INT64_C(-1) /* nobody could tell in that second */
 
 struct history_sample {
@@ -26,6 +26,7 @@ void history_add(struct history *h, int64_t rx_Bps, int64_t tx_Bps);
 uint64_t history_begin(const struct history *h);
 /* Up to max samples from *next on, which moves behind them (and over what is no longer kept).
  * Returns how many. */
-size_t history_read(const struct history *h, uint64_t *next, int64_t *ret_rx, int64_t *ret_tx, size_t max);
+size_t history_read(
+	const struct history *h, uint64_t *next, int64_t *ret_rx, int64_t *ret_tx, size_t max);
 
 #endif

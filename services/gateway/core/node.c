@@ -35,9 +35,9 @@ void node_apply(struct node *n, const struct settings *s, bool switched, mono_t 
 
 static void health_update(struct node *n, enum peer p, mono_t now)
 {
-	ui_Health h = !n->sections.linked[p] ? ui_Health_HEALTH_DOWN
-		: n->sections.silent[p]	     ? ui_Health_HEALTH_SILENT
-					     : ui_Health_HEALTH_UP;
+	ui_Health h = !n->sections.linked[p]  ? ui_Health_HEALTH_DOWN
+		      : n->sections.silent[p] ? ui_Health_HEALTH_SILENT
+					      : ui_Health_HEALTH_UP;
 
 	if (n->report.services[p].health == h)
 		return;
@@ -137,8 +137,13 @@ static void second_pass(struct node *n, mono_t now)
 	bool unknown = r->shown.phase == ui_Phase_PHASE_UNKNOWN;
 	bool flows = r->shown.phase == ui_Phase_PHASE_ON;
 
-	history_add(&n->history, unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.rx_Bps : 0,
-		unknown ? HISTORY_UNKNOWN : flows ? (int64_t)r->session.tx_Bps : 0);
+	history_add(&n->history,
+		unknown ? HISTORY_UNKNOWN
+		: flows ? (int64_t)r->session.rx_Bps
+			: 0,
+		unknown ? HISTORY_UNKNOWN
+		: flows ? (int64_t)r->session.tx_Bps
+			: 0);
 	n->second_at = mono_add(n->second_at, NODE_SECOND);
 	/* Late by more than that (suspend): do not make up for seconds that nobody saw. */
 	if (mono_reached(n->second_at, now))
@@ -214,7 +219,8 @@ static void service_state(const struct node *n, enum peer p, mono_t now, ui_Serv
 	ret->since_s = seconds(n->report.services[p].since, now);
 	for (int i = 0; i < SECTIONS; i++)
 		if (section_peer((enum section)i) == p && n->sections.at[i].refused[0] != '\0')
-			snprintf(ret->refused, sizeof(ret->refused), "%s", n->sections.at[i].refused);
+			snprintf(ret->refused, sizeof(ret->refused), "%s",
+				n->sections.at[i].refused);
 }
 
 void node_state(const struct node *n, mono_t now, ui_State *ret)

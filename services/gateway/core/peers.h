@@ -8,7 +8,7 @@ enum peer {
 	PEER_DISCOVERY,
 	PEER_ROUTER,
 	PEER_LEDGER,
-	PEERS
+	PEERS,
 };
 
 #endif

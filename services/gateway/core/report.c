@@ -147,7 +147,7 @@ static bool tunnel_away(const struct report *r, mono_t now)
 static bool session_stale(const struct report *r, mono_t now)
 {
 	return r->session.phase == mvpn_Phase_PHASE_ON &&
-		mono_reached(mono_add(r->session_at, REPORT_STALE), now);
+	       mono_reached(mono_add(r->session_at, REPORT_STALE), now);
 }
 
 static void say(struct report_shown *s, ui_Phase phase, ui_Cause cause, const char *reason)
@@ -182,7 +182,8 @@ static void say_session(const struct report *r, struct report_shown *s, mono_t n
 			r->ordered_on ? "asking the router for a route" : "switching off");
 	} else if (phase != ui_Phase_PHASE_OFF && tunnel_away(r, now)) {
 		say(s, phase == ui_Phase_PHASE_ON ? ui_Phase_PHASE_RECONNECTING : phase,
-			ui_Cause_CAUSE_TUNNEL_AWAY, "the tunnel is not running: nothing is protected until it is back");
+			ui_Cause_CAUSE_TUNNEL_AWAY,
+			"the tunnel is not running: nothing is protected until it is back");
 	} else {
 		say(s, phase, ui_Cause_CAUSE_ROUTER, r->session.reason);
 	}

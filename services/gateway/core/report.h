@@ -51,12 +51,12 @@ struct report {
 	mvpn_WalletState wallet;
 	mvpn_DirectoryState directory;
 	mvpn_TunnelState tunnel;
-	bool ordered;	     /* an order about the session is under way */
-	bool ordered_on;     /* it says on */
-	bool order_taken;    /* the router took it at order_at */
+	bool ordered;	  /* an order about the session is under way */
+	bool ordered_on;  /* it says on */
+	bool order_taken; /* the router took it at order_at */
 	mono_t order_at;
 	char order_refused[REPORT_REASON_MAX]; /* "": not refused */
-	struct report_shown shown; /* as of the last report_update */
+	struct report_shown shown;	       /* as of the last report_update */
 };
 
 void report_init(struct report *r, mono_t now);
@@ -83,7 +83,8 @@ mono_t report_deadline(const struct report *r);
 bool report_on(const struct report *r);
 /* "off", "connecting", ... */
 const char *report_phase_name(ui_Phase p);
-/* What was paid to the hop with this tunnel session; NULL if the ledger names none. Borrows from r. */
+/* What was paid to the hop with this tunnel session; NULL if the ledger names none. Borrows from r.
+ */
 const mvpn_HopPayment *report_payment(const struct report *r, uint64_t session);
 
 #endif

@@ -110,7 +110,9 @@ bool sections_on_done(struct sections *s, uint64_t id, bool ok, const char *why,
 		x->n_taken += ok;
 		x->n_refused += !ok;
 		snprintf(x->refused, sizeof(x->refused), "%s",
-			ok ? "" : why[0] == '\0' ? "no reason given" : why);
+			ok		 ? ""
+			: why[0] == '\0' ? "no reason given"
+					 : why);
 		text_clean(x->refused, sizeof(x->refused));
 		*ret_what = (enum section)i;
 		return true;
@@ -118,8 +120,8 @@ bool sections_on_done(struct sections *s, uint64_t id, bool ok, const char *why,
 	return false;
 }
 
-static void section_send(struct section_state *x, enum section what, mono_t now,
-	const struct sections_sink *sink)
+static void section_send(
+	struct section_state *x, enum section what, mono_t now, const struct sections_sink *sink)
 {
 	uint64_t id = sink->send(sink->ctx, what);
 

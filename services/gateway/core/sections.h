@@ -27,7 +27,7 @@ enum section {
 };
 
 #define SECTION_REPEAT DUR_S(10)
-#define SECTION_ANSWER DUR_S(4) /* a healthy service answers in milliseconds; machines stall */
+#define SECTION_ANSWER DUR_S(4)	  /* a healthy service answers in milliseconds; machines stall */
 #define SECTION_RETRY DUR_MS(100) /* when the bus has no room */
 #define SECTION_WHY_MAX 160
 
@@ -48,7 +48,8 @@ struct sections {
 };
 
 struct sections_sink {
-	/* Sends the section as it is wanted now. Returns the order's id, 0 if it could not be sent. */
+	/* Sends the section as it is wanted now. Returns the order's id, 0 if it could not be sent.
+	 */
 	uint64_t (*send)(void *ctx, enum section what);
 	void *ctx;
 };

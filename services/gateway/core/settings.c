@@ -10,7 +10,8 @@
 static const struct conf_key keys[] = {
 	{"settings", "version", CONF_U64, AT(version), NULL, 1, UINT32_MAX, "of this file's form"},
 	{"session", "on", CONF_BOOL, AT(on), NULL, 0, 0, "connected, or trying to be"},
-	{"session", "hops", CONF_U64, AT(n_hops), NULL, 1, 3, "relays between us and the destination"},
+	{"session", "hops", CONF_U64, AT(n_hops), NULL, 1, 3,
+		"relays between us and the destination"},
 	{"session", "exit_countries", CONF_LIST, AT(exit_countries), NULL, 0, 0,
 		"where traffic may leave, such as CH, SE; empty: anywhere"},
 	{"session", "hop_interval_s", CONF_U64, AT(hop_interval_s), NULL, 0,
@@ -31,8 +32,8 @@ static const struct conf_key keys[] = {
 		SETTINGS_GWEI_MAX, "as first hop"},
 	{"prices", "middle_gwei_per_gib", CONF_U64, AT(middle_gwei_per_gib), NULL, 0,
 		SETTINGS_GWEI_MAX, "in between"},
-	{"prices", "exit_gwei_per_gib", CONF_U64, AT(exit_gwei_per_gib), NULL, 0,
-		SETTINGS_GWEI_MAX, "as exit"},
+	{"prices", "exit_gwei_per_gib", CONF_U64, AT(exit_gwei_per_gib), NULL, 0, SETTINGS_GWEI_MAX,
+		"as exit"},
 };
 
 #define KEYS_N (sizeof(keys) / sizeof(keys[0]))
@@ -43,7 +44,8 @@ enum err settings_parse(const char *text, struct settings *s, char ret_why[stati
 	s->exit_countries[0] = '\0'; /* a list grows */
 	TRY(conf_parse(text, keys, KEYS_N, s, ret_why));
 	if (s->version == 0) {
-		snprintf(ret_why, CONF_WHY_MAX, "[settings] version is missing: not a settings file");
+		snprintf(ret_why, CONF_WHY_MAX,
+			"[settings] version is missing: not a settings file");
 		return ERR_INVALID;
 	}
 	if (s->version > SETTINGS_VERSION) {
@@ -98,7 +100,8 @@ void settings_show(const struct settings *s, char ret_text[static SETTINGS_TEXT_
 {
 	const char *section = "";
 	size_t len = (size_t)snprintf(ret_text, SETTINGS_TEXT_MAX,
-		"# What the user wants of this node. Written by the gateway, changed by the page and by\n"
+		"# What the user wants of this node. Written by the gateway, changed by the page "
+		"and by\n"
 		"# `mvpn`; stop the gateway before changing it by hand.\n");
 
 	for (size_t i = 0; i < KEYS_N; i++) {
@@ -109,8 +112,8 @@ void settings_show(const struct settings *s, char ret_text[static SETTINGS_TEXT_
 				keys[i].section);
 		section = keys[i].section;
 		value_show(s, &keys[i], value, sizeof(value));
-		len += (size_t)snprintf(ret_text + len, SETTINGS_TEXT_MAX - len, "%s = %s\n",
-			keys[i].key, value);
+		len += (size_t)snprintf(
+			ret_text + len, SETTINGS_TEXT_MAX - len, "%s = %s\n", keys[i].key, value);
 		BUG_ON(len >= SETTINGS_TEXT_MAX);
 	}
 }
@@ -213,7 +216,7 @@ enum err settings_set(struct settings *s, const char *section, const char *key, 
 			memset((char *)s + keys[i].offset, 0, keys[i].size);
 		return conf_value(&keys[i], value, s, ret_why);
 	}
-	snprintf(ret_why, CONF_WHY_MAX, "no setting %.30s %.40s; `gatewayctl show settings` lists them",
-		section, key);
+	snprintf(ret_why, CONF_WHY_MAX,
+		"no setting %.30s %.40s; `gatewayctl show settings` lists them", section, key);
 	return ERR_NOT_FOUND;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the user wants of this node: one struct, one text file, one table of keys.
  *
- * The text is what the store writes and people read: `[section]` and `key = value` (lib/conf.h), with
- * a version. Keys that a file lacks keep the value they had before parsing, so the defaults of
+ * The text is what the store writes and people read: `[section]` and `key = value` (lib/conf.h),
+ * with a version. Keys that a file lacks keep the value they had before parsing, so the defaults of
  * node.ini hold until the user changes something. Pure. */
 #ifndef GATEWAY_SETTINGS_H
 #define GATEWAY_SETTINGS_H
@@ -18,18 +18,19 @@
 #define SETTINGS_TEXT_MAX 2048	  /* bytes of the file that settings_show writes, generous */
 /* Dearest price and cap that can be set: a million coins a GiB. Keeps products far from 2^64. */
 #define SETTINGS_GWEI_MAX 1000000000000000ull
-#define SETTINGS_HOP_INTERVAL_MIN_S 60 /* more often would cost more in handshakes than it hides */
+#define SETTINGS_HOP_INTERVAL_MIN_S 60 /* more often would cost more in handshakes than it hides   \
+					*/
 #define SETTINGS_HOP_INTERVAL_MAX_S 86400
 
 struct settings {
 	uint64_t version;
 	/* session */
 	bool on;
-	uint64_t n_hops; /* 1..3 */
+	uint64_t n_hops;				 /* 1..3 */
 	char exit_countries[4 * SETTINGS_COUNTRIES_MAX]; /* "CH,SE"; "": any; room for blanks */
 	uint64_t hop_interval_s;			 /* 0: never */
 	/* share */
-	bool share, share_exit; /* exit counts only while share is on */
+	bool share, share_exit;	     /* exit counts only while share is on */
 	uint64_t share_rate_Bps;     /* 0: no limit */
 	uint64_t share_sessions_max; /* 0: the tunnel's default */
 	/* pay */
@@ -53,7 +54,8 @@ void settings_show(const struct settings *s, char ret_text[static SETTINGS_TEXT_
  * no blanks, no country twice). ERR_INVALID. */
 NODISCARD enum err settings_check(struct settings *s, char ret_why[static CONF_WHY_MAX]);
 
-/* One value by the name it has in the file. Does not check the whole. ERR_NOT_FOUND, ERR_INVALID. */
+/* One value by the name it has in the file. Does not check the whole. ERR_NOT_FOUND, ERR_INVALID.
+ */
 NODISCARD enum err settings_set(struct settings *s, const char *section, const char *key,
 	const char *value, char ret_why[static CONF_WHY_MAX]);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Text on its way to the page. A browser refuses a whole message for one bad byte in a string, and
- * nanopb does not look at strings, so each one is made valid UTF-8 without control characters. Pure. */
+ * nanopb does not look at strings, so each one is made valid UTF-8 without control characters.
+ * Pure. */
 #ifndef GATEWAY_TEXT_H
 #define GATEWAY_TEXT_H
 
