@@ -319,8 +319,22 @@ class Holder:
         while self.services_left() and time.monotonic() < end:
             self.reap()
             time.sleep(0.01)
+        self.keep_logs()
         shutil.rmtree(self.lab["run"], ignore_errors=True)
         self.lock.remove()
+
+    def keep_logs(self):
+        """What all services said, also as they ended, for whoever asked for it."""
+        if not self.lab["keep_logs"]:
+            return
+        try:
+            for name in self.lab["hosts"]:
+                logs = f"{node.host_dir(self.lab['run'], name)}/log"
+                if os.path.isdir(logs):
+                    shutil.copytree(logs, f"{self.lab['keep_logs']}/{name}", dirs_exist_ok=True)
+            shutil.copy(f"{self.lab['run']}/holder.log", self.lab["keep_logs"])
+        except OSError as e:
+            log(f"logs not kept: {e}")
 
     @staticmethod
     def services_left():

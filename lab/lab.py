@@ -13,11 +13,13 @@ import kernel
 import linkctl
 import node
 import rundir
+import show
 import start
 import topology
 from rundir import LabError
 
-BIN = os.environ.get("MVPN_BIN") or os.path.join(os.path.dirname(topology.HERE), "bin")
+# $LAB_BIN: other programs than those beside the command (a build with sanitizers, a broken one).
+BIN = os.environ.get("LAB_BIN") or os.environ.get("MVPN_BIN") or os.path.join(os.path.dirname(topology.HERE), "bin")
 NO_LAB = 3
 
 
@@ -25,10 +27,10 @@ NO_LAB = 3
 
 def do_up(a):
     if not a.foreground:
-        client, _ = start.up(a.name, BIN, a.relays, a.seed)
+        client, _ = start.up(a.name, BIN, a.relays, a.seed, keep_logs=a.keep_logs)
         announce(a, client)
         return 0
-    with start.tied(a.name, BIN, a.relays, a.seed) as client:
+    with start.tied(a.name, BIN, a.relays, a.seed, a.keep_logs) as client:
         announce(a, client)
         if sys.stdin is None or sys.stdin.isatty():
             signal.pause()
@@ -213,8 +215,7 @@ def do_add_relay(a):
 
 
 def do_run(a):
-    import show
-    return show.run(a.name, BIN, a.relays, a.seed, a.once)
+    return show.run(a, BIN)
 
 
 # ---- words ----
@@ -238,6 +239,7 @@ def parser():
         v.add_argument("--relays", type=int, default=topology.RELAYS, metavar="N",
                        help=f"{topology.RELAYS_MIN} to {topology.RELAYS_MAX}, default {topology.RELAYS}")
         v.add_argument("--seed", type=int, default=1, help="of the losses and jitter of the links")
+        v.add_argument("--keep-logs", metavar="DIR", help="where the logs of all services are left at the end")
 
     v = verb("up", do_up, "bring a lab up")
     size(v)

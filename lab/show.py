@@ -142,9 +142,9 @@ class Show:
         return not self.wrong
 
 
-def run(name, bin_dir, relays, seed, once):
+def run(a, bin_dir):
     began, held = time.monotonic(), False
-    with start.tied(name, bin_dir, relays, seed) as client:
+    with start.tied(a.name, bin_dir, a.relays, a.seed, a.keep_logs) as client:
         show = Show(client, began)
         try:
             show.play()
@@ -154,12 +154,12 @@ def run(name, bin_dir, relays, seed, once):
         held = show.judge()
         if not held:
             tell_logs(client)
-        if not once:
+        if not a.once:
             which = "" if client.name == "default" else f" --name {client.name}"
             print(f"\n  Play with it: bin/lab{which} hosts | exec client mvpn status | kill relay3 tunnel | link relay2 --loss 5"
                   f"\n  Ctrl-C ends it.", flush=True)
             signal.pause()
-    return 0 if held or not once else 1
+    return 0 if held or not a.once else 1
 
 
 def tell_logs(client):

@@ -34,7 +34,7 @@ def page_socket():
     raise LabError("no free port for the page")
 
 
-def up(name, bin_dir, relays=topology.RELAYS, seed=1, tied=False):
+def up(name, bin_dir, relays=topology.RELAYS, seed=1, tied=False, keep_logs=None):
     """Starts a lab; returns (Client, lifeline). tied: it ends when the lifeline is closed."""
     for program in ("mvpn", "lab-linkem"):
         if not os.access(f"{bin_dir}/{program}", os.X_OK):
@@ -51,6 +51,7 @@ def up(name, bin_dir, relays=topology.RELAYS, seed=1, tied=False):
         "hosts": {h.name: h for h in topology.hosts(relays)},
         "regions": {c: i for i, c in enumerate(topology.countries())},
         "user_namespace": os.geteuid() != 0,
+        "keep_logs": os.path.abspath(keep_logs) if keep_logs else None,
     }
     tell_r, tell_w = os.pipe2(os.O_CLOEXEC)
     life_r, life_w = os.pipe2(os.O_CLOEXEC)
@@ -72,13 +73,13 @@ def up(name, bin_dir, relays=topology.RELAYS, seed=1, tied=False):
 
 
 @contextlib.contextmanager
-def tied(name, bin_dir, relays, seed):
+def tied(name, bin_dir, relays, seed, keep_logs=None):
     """A lab for the length of a `with`; Ctrl-C, SIGTERM and SIGHUP leave it in order."""
     for s in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, lambda *_: _interrupt())
     client, lifeline = None, None
     try:
-        client, lifeline = up(name, bin_dir, relays, seed, tied=True)
+        client, lifeline = up(name, bin_dir, relays, seed, tied=True, keep_logs=keep_logs)
         yield client
     except KeyboardInterrupt:
         pass

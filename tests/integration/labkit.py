@@ -19,6 +19,9 @@ BIN = os.path.abspath(os.environ.get("MVPN_BIN", os.path.join(ROOT, "bin")))
 PYTHON = "/usr/bin/python3"
 READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reader.py")
 MIB = 1 << 20
+# Words of the sanitizers, of lib/bug.c and of the C library's own checks.
+FAULTS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+          "BUG ", "*** buffer overflow", "*** stack smashing", "malloc(): ", "free(): ")
 
 
 class Failed(AssertionError):
@@ -52,9 +55,11 @@ class Capture:
 class Lab:
     def __init__(self, tmp, relays=8, name=None):
         self.tmp = str(tmp)
+        self.log_dir = os.path.join(self.tmp, "logs")
+        os.makedirs(self.log_dir, exist_ok=True)
         named = ["--name", name] if name else []
         self.process = subprocess.Popen(
-            [f"{BIN}/lab", *named, "--json", "up", "--foreground", "--relays", str(relays)],
+            [f"{BIN}/lab", *named, "--json", "up", "--foreground", "--relays", str(relays), "--keep-logs", self.log_dir],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if not line:
@@ -68,6 +73,18 @@ class Lab:
         self.process.wait(60)
         self.process.stdout.close()
         self.process.stderr.close()
+        self.check_logs()
+
+    def check_logs(self):
+        """No service may have died of a fault of its own, whatever the tests did to it."""
+        found = []
+        for folder, _, names in os.walk(self.log_dir):
+            for name in names:
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as f:
+                    found += [f"{os.path.relpath(folder, self.log_dir)}: {line.strip()}" for line in f
+                              if any(w in line for w in FAULTS)]
+        if found:
+            raise Failed("services report faults:\n" + "\n".join(found[:40]))
 
     # ---- the command ----
 

@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from labkit import BIN, MIB, PYTHON, READER, Lab, run
+from labkit import BIN, MIB, PYTHON, READER, Failed, Lab, run
 from waiting import wait_until
 
 import sys
@@ -352,6 +352,34 @@ def test_nothing_is_left_after_kill_9(second, victim):
         again.end()
     assert not os.path.exists(second.run_dir)
     assert not os.path.exists(second.run_dir + ".lock")
+
+
+def test_faults_in_logs_are_found(second):
+    second.check_logs()
+    with open(f"{second.run_dir}/relay2/log/tunnel/current", "a", encoding="utf-8") as f:
+        f.write("BUG somewhere.c:1: planted by this test\n")
+    with pytest.raises(Failed, match="relay2/tunnel: BUG somewhere"):
+        second.end()
+
+
+# ---- the show ----
+
+def test_run_once_shows_three_hops(bare_lab):
+    p = run([f"{BIN}/lab", "--name", "show", "run", "--once"])
+    assert "DID NOT HOLD" not in p.stdout
+    assert len(p.stdout.splitlines()) <= 24, "half a screen"
+    for word in ("entry", "middle", "exit", "ms", "web.test saw", "first byte", "your page       http://127.0.0.1:"):
+        assert word in p.stdout
+    assert "show" not in live()
+
+
+def test_run_once_says_what_did_not_hold(bare_lab, tmp_path):
+    for name in os.listdir(BIN):
+        if name not in ("mvpn-gateway", "lab"):
+            os.symlink(f"{BIN}/{name}", tmp_path / name)
+    p = run([f"{BIN}/lab", "--name", "show", "run", "--once"], check=False, env=dict(os.environ, LAB_BIN=str(tmp_path)))
+    assert p.returncode == 1
+    assert "DID NOT HOLD" in p.stdout and "no answer from the node" in p.stdout
 
 
 def test_interrupt_ends_it(bare_lab, tmp_path):
