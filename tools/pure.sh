@@ -12,7 +12,7 @@ while read -r object symbol; do
 	echo "impure: $object calls $symbol"
 	bad=1
 # bug_at ends the process: what it says on the way out is no impurity.
-done < <(nm -A --undefined-only "$@" 2>/dev/null | awk '$(NF - 1) == "U" {split($1, p, ":"); print p[2], $NF}' |
+done < <(nm -A --undefined-only "$@" 2>/dev/null | awk 'NF > 2 && $(NF - 1) == "U" {split($1, p, ":"); print p[2], $NF}' |
 	grep -v '^bug\.o ' | sort -u)
 [ $bad -eq 0 ] && echo "pure: $(nm -A --defined-only -g "$@" 2>/dev/null | awk -F: '{print $2}' | sort -u | wc -l) objects"
 exit $bad
