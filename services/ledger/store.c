@@ -242,7 +242,7 @@ void row_relay(struct row *r, struct payee_row *p)
 	p->sums = row_sums(r);
 	recent_get(r, p);
 	p->quoted = true;
-	r->bad |= p->role > PAYEE_ROLE_EXIT || p->credit_bytes < p->base_bytes;
+	r->bad |= p->role > PAYEE_EXIT || p->credit_bytes < p->base_bytes;
 }
 
 void row_client(struct row *r, struct payer_row *p)

@@ -50,9 +50,7 @@ static enum err run_status(void *state, int argc, char *const *argv, struct ctl_
 
 static const char *role_show(uint32_t role)
 {
-	static const char *const names[] = {"?", "relay", "exit"};
-
-	return role < 3 ? names[role] : "?";
+	return role == PAYEE_EXIT ? "exit" : "relay";
 }
 
 static void show_payer(struct ctl_out *o, const struct payer_session *s)

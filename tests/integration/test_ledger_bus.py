@@ -153,7 +153,7 @@ class Node:
 
     def shown(self, session):
         rows = self.ctl("show", "sessions")[0].get("sessions", [])
-        return next((r for r in rows if r["session"] == session), None)
+        return next((r for r in rows if r["session"] == f"{session:016x}"), None)
 
     def order(self, **settings):
         m = self.net.pb["ledger"].LedgerIn(id=random.getrandbits(40))
@@ -211,9 +211,8 @@ class Node:
 class Session:
     """A client's session with a relay: the two tunnels' counters, and what the credit must be."""
 
-    def __init__(self, client, relay, position, price=PRICE, free=FREE, is_exit=False):
+    def __init__(self, client, relay, position, price=PRICE, free=FREE):
         self.client, self.relay, self.position, self.price, self.free = client, relay, position, price, free
-        self.is_exit = is_exit
         self.ours, self.theirs = random.getrandbits(62), random.getrandbits(62)
         self.descriptor = descriptor_sign(relay.terms.payee, price, free)
         self.credit = free  # held by the relay's tunnel
@@ -232,7 +231,7 @@ class Session:
         o.session, o.payer = (self.ours, True) if node is self.client else (self.theirs, False)
         if node is self.client:
             o.position, o.descriptor = self.position, self.descriptor
-        o.is_exit = self.is_exit
+        o.is_exit = self.position == 2
         node.links["tunnel"].send(m)
         self.report(node)
 
@@ -454,7 +453,7 @@ def test_a_session_that_is_not_paid_keeps_its_allowance_only(net):
 def test_free_relays_take_no_tickets(net):
     client, relay = net.node("client"), net.node("relay")
     net.until(lambda: relay.terms is not None and relay.allowance is not None, "terms")
-    s = Session(client, relay, 2, price=0, is_exit=True)
+    s = Session(client, relay, 2, price=0)
     net.until(lambda: client.shown(s.ours) is not None and relay.shown(s.theirs) is not None, "both know the session")
     assert client.shown(s.ours)["state"] == "free"
     assert relay.shown(s.theirs)["credit_bytes"] == -1  # without end

@@ -321,7 +321,7 @@ static void payee_start(struct world *w, struct hop *h)
 	for (size_t i = 0; i < h->disk.n_relay; i++)
 		assert_int_equal(payee_load(h->payee, &h->disk.relay[i], &sink), OK);
 	if (h->open) { /* tunnel's snapshot */
-		payee_on_opened(h->payee, w->now, h->session, false, &sink);
+		payee_on_opened(h->payee, w->now, h->session, h == &w->hops[HOPS - 1], &sink);
 		payee_on_usage(h->payee, h->session, 0, h->used, h->credit, &sink);
 	}
 	payee_on_complete(h->payee);

@@ -246,8 +246,12 @@ static void a_session_begins_with_its_allowance(void **state)
 	struct fixture *f = *state;
 
 	payee_on_opened(f->payee, f->now, SESSION, false, &f->sink);
-	assert_int_equal(f->granted, FREE_BYTES);
 	assert_int_equal(session(f, SESSION)->row.credit_bytes, FREE_BYTES);
+	assert_int_equal(f->n_grants, 0); /* tunnel gave it by itself */
+	payee_on_usage(f->payee, SESSION, 0, 0, FREE_BYTES - 1, &f->sink);
+	assert_int_equal(f->granted, FREE_BYTES); /* it was told less */
+	payee_on_usage(f->payee, SESSION, 0, 0, FREE_BYTES, &f->sink);
+	assert_int_equal(f->n_grants, 1);
 }
 
 static void a_quote_says_what_tickets_must_be(void **state)
@@ -324,7 +328,7 @@ static void the_exit_fee_is_charged_to_exits(void **state)
 	refused(pay(f, SESSION + 1, &t), R(ROLE));
 	/* Once an exit, always charged as one. */
 	payee_on_role(f->payee, SESSION + 1, false, &f->sink);
-	assert_int_equal(session(f, SESSION + 1)->row.role, PAYEE_ROLE_EXIT);
+	assert_int_equal(session(f, SESSION + 1)->row.role, PAYEE_EXIT);
 }
 
 /* ---- liars ---- */
@@ -839,6 +843,7 @@ static void a_grant_that_did_not_leave_is_repeated(void **state)
 
 	f->grant_fails = true;
 	payee_on_opened(f->payee, f->now, SESSION, false, &f->sink);
+	payee_on_usage(f->payee, SESSION, 0, 0, 0, &f->sink);
 	assert_true(f->payee->work);
 	f->grant_fails = false;
 	f->granted = 0;
@@ -861,12 +866,12 @@ static void what_costs_nothing_needs_no_ticket(void **state)
 
 	payee_set_terms(f->payee, &half, f->wall, &f->sink);
 	payee_on_opened(f->payee, f->now, SESSION, false, &f->sink);
-	assert_int_equal(f->granted, FREE_BYTES); /* the role is not known yet */
-	payee_on_role(f->payee, SESSION, false, &f->sink);
 	assert_true(f->granted == CREDIT_UNLIMITED);
 	refused(quote_under(f, SESSION, false, &half), R(FREE));
+	f->granted = 0;
 	payee_on_opened(f->payee, f->now, SESSION + 1, true, &f->sink);
-	assert_int_equal(f->granted, FREE_BYTES);
+	assert_int_equal(f->granted, 0);
+	assert_int_equal(session(f, SESSION + 1)->row.credit_bytes, FREE_BYTES);
 	payee_set_terms(f->payee, &free_terms, f->wall, &f->sink);
 	payee_on_opened(f->payee, f->now, SESSION + 2, true, &f->sink);
 	assert_true(f->granted == CREDIT_UNLIMITED);

@@ -230,6 +230,9 @@ static void a_free_relay_is_not_asked(void **state)
 	open_session(f);
 	assert_int_equal(f->n_asked, 0);
 	assert_int_equal(session(f)->phase, PAYER_IDLE);
+	/* What tunnel begins with is no demand. */
+	assert_true(payer_on_usage(f->payer, f->now, SESSION, 0, 0, 262144, &f->sink));
+	assert_int_equal(f->n_troubles, 0);
 	/* It asks all the same. */
 	assert_true(payer_on_usage(f->payer, f->now, SESSION, 1, 1, 999, &f->sink));
 	assert_int_equal(f->n_troubles, 1);
@@ -688,6 +691,9 @@ static void a_relay_may_count_a_little_more(void **state)
 	assert_int_equal(f->n_troubles, 0);
 	/* It says that it stops: the payer asks where it stands, once a second at most. */
 	size_t before = f->n_asked;
+	payer_on_usage(f->payer, f->now, SESSION, 0, own, 0, &f->sink);
+	turn(f);
+	f->now = mono_add(f->now, (dur_t){RESYNC_MIN.ns / 2});
 	payer_on_usage(f->payer, f->now, SESSION, 0, own, 5, &f->sink);
 	turn(f);
 	assert_int_equal(f->n_asked, before);

@@ -321,16 +321,9 @@ void payee_storage_back(struct payee *p)
 }
 
 /* A role that costs nothing needs no ticket. */
-static void role_set(struct payee *p, struct payee_session *s, enum payee_role role,
-	const struct payee_sink *sink)
+static void role_apply(struct payee *p, struct payee_session *s, const struct payee_sink *sink)
 {
-	/* An exit session that also relays is charged as an exit. */
-	if (s->row.role == PAYEE_ROLE_EXIT || s->row.role == role)
-		return;
-	if (s->row.quoted)
-		session_stage(p, s);
-	s->row.role = role;
-	if (p->book.n_kept > 0 && terms_price(terms_now(p), role == PAYEE_ROLE_EXIT) == 0)
+	if (p->book.n_kept > 0 && terms_price(terms_now(p), s->row.role == PAYEE_EXIT) == 0)
 		make_unlimited(p, s, sink);
 }
 
@@ -348,6 +341,8 @@ void payee_on_opened(struct payee *p, mono_t now, uint64_t session, bool is_exit
 		s->row.nonce = rng_u64(&p->rng);
 		s->row.base_bytes = s->row.credit_bytes =
 			p->book.n_kept > 0 ? terms_now(p)->free_bytes : 0;
+		s->row.role = is_exit ? PAYEE_EXIT : PAYEE_RELAY;
+		role_apply(p, s, sink);
 	}
 	if (!s->listed) { /* new, or back from the store */
 		s->commit_since = now;
@@ -355,22 +350,25 @@ void payee_on_opened(struct payee *p, mono_t now, uint64_t session, bool is_exit
 		s->grace_left = GRACE_TICKETS;
 	}
 	s->listed = true;
-	if (is_exit)
-		role_set(p, s, PAYEE_ROLE_EXIT, sink);
-	if (s->row.credit_bytes != CREDIT_UNLIMITED && p->book.n_kept > 0 &&
-		terms_free(terms_now(p)))
-		make_unlimited(p, s, sink);
-	grant(p, s, sink);
+	/* The allowance alone tunnel has granted by itself. */
+	if (s->row.credit_bytes > s->row.base_bytes)
+		grant(p, s, sink);
 }
 
 void payee_on_role(struct payee *p, uint64_t session, bool is_exit, const struct payee_sink *sink)
 {
 	struct payee_session *s = find(p, session);
 
-	if (s == NULL)
+	if (s == NULL) {
 		p->counters.unknown_session++;
-	else
-		role_set(p, s, is_exit ? PAYEE_ROLE_EXIT : PAYEE_ROLE_RELAY, sink);
+		return;
+	}
+	if (!is_exit || s->row.role == PAYEE_EXIT)
+		return;
+	if (s->row.quoted)
+		session_stage(p, s);
+	s->row.role = PAYEE_EXIT;
+	role_apply(p, s, sink);
 }
 
 /* Cumulative figures only grow; an overflow cannot come from traffic. */
@@ -396,7 +394,7 @@ void payee_on_usage(struct payee *p, uint64_t session, uint64_t up_bytes, uint64
 	usage_set(s, up_bytes, down_bytes);
 	if (credit_bytes > s->row.credit_bytes && !s->row.quoted)
 		credit_base_set(s, credit_bytes);
-	else if (credit_bytes < s->row.credit_bytes && s->grant_due)
+	else if (credit_bytes < s->row.credit_bytes)
 		grant(p, s, sink);
 }
 
@@ -452,8 +450,7 @@ static bool quote_price(const struct payee *p, const struct payee_session *s, wa
 
 static bool role_fits(const struct payee_session *s, bool for_exit)
 {
-	return s->row.role == PAYEE_ROLE_UNKNOWN ||
-		(s->row.role == PAYEE_ROLE_EXIT) == for_exit;
+	return (s->row.role == PAYEE_EXIT) == for_exit;
 }
 
 static reason_t quote_check(const struct payee *p, const struct payee_session *s, wall_t wall,

@@ -45,9 +45,8 @@
 #define CREDIT_UNLIMITED UINT64_MAX
 
 enum payee_role {
-	PAYEE_ROLE_UNKNOWN,
-	PAYEE_ROLE_RELAY,
-	PAYEE_ROLE_EXIT
+	PAYEE_RELAY,
+	PAYEE_EXIT /* a session that also relays is charged as an exit */
 };
 
 /* What is stored of a session, from its first Quote until it is closed. */
@@ -165,7 +164,8 @@ void payee_set_terms(struct payee *p, const struct terms *t, wall_t wall,
 void payee_on_opened(struct payee *p, mono_t now, uint64_t session, bool is_exit,
 	const struct payee_sink *sink);
 void payee_on_role(struct payee *p, uint64_t session, bool is_exit, const struct payee_sink *sink);
-/* credit_bytes: what tunnel holds; taken over for a session of which we have no row. */
+/* credit_bytes: what tunnel holds; taken over for a session of which we have no row, granted again if
+ * it is less than ours. */
 void payee_on_usage(struct payee *p, uint64_t session, uint64_t up_bytes, uint64_t down_bytes,
 	uint64_t credit_bytes, const struct payee_sink *sink);
 void payee_on_closed(struct payee *p, uint64_t session, uint64_t up_bytes, uint64_t down_bytes);

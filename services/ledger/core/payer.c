@@ -299,10 +299,12 @@ bool payer_on_usage(struct payer *p, mono_t now, uint64_t session, uint64_t up, 
 	p->work = true;
 	if (s->relay_used > own_used(s) + drift_max(s))
 		trouble(s, sink, false, "it counts more traffic than passed");
-	if (notice_credit == s->notice_credit)
-		return true;
-	/* It says that it stops for payment. Where do we differ? */
+	bool noticed = s->has_notice && notice_credit != s->notice_credit;
+	s->has_notice = true; /* the first figure is only what tunnel began with */
 	s->notice_credit = notice_credit;
+	if (!noticed)
+		return true;
+	/* It says that it stops for payment, or soon will. Where do we differ? */
 	if (s->phase == PAYER_IDLE && s->price_gwei_per_gib == 0)
 		trouble(s, sink, false, "it asks for payment although its descriptor says free");
 	else if (s->phase == PAYER_IDLE && p->settings.pay)
@@ -481,8 +483,8 @@ static void on_quote_refused(struct payer_session *s, mono_t now, const peer_led
 		s->phase = PAYER_IDLE;
 		return;
 	}
-	/* Its ledger may hear of the session a little later than ours. */
-	if (try_again(r->reason) || r->reason == REASON(SESSION))
+	/* Its ledger may hear of the session, and of its role, a little later than ours. */
+	if (try_again(r->reason) || r->reason == REASON(SESSION) || r->reason == REASON(ROLE))
 		failed(s, now, sink, "it cannot take payment now");
 	else
 		strike(s, sink, "it does not quote: ", peer_reason_show(r->reason));

@@ -105,7 +105,8 @@ struct payer_session {
 	int64_t drift;	     /* by how much that was more than ours, bytes */
 	uint64_t granted; /* allowance and tickets that the relay has acknowledged */
 	uint64_t relay_credit; /* the highest that it named */
-	uint64_t notice_credit;
+	uint64_t notice_credit; /* last figure from tunnel */
+	bool has_notice;
 	uint64_t quantum;
 	unsigned int n_failures, n_strikes;
 	mono_t failing_since;	/* first of n_failures */
