@@ -6,7 +6,6 @@ It makes the hosts (a network and a mount namespace each, with runit as the firs
 link emulator, forwards the client's page to the machine's loopback, and serves the command line over
 a socket: hands out namespaces to enter, signals services, adds relays.
 """
-import asyncio
 import json
 import os
 import selectors
@@ -25,6 +24,7 @@ import topology
 
 STOP_PATIENCE_S = 4  # for services to end by themselves
 REQUEST_MAX = 65536
+PAGE_STARTS_MAX = 100  # a forwarder that cannot run is not started for ever
 MTU = 1500
 # Packets that a TUN holds while the emulator waits for a processor. A full one drops: loss that
 # nobody asked for. 10000 are 0.4 s at 300 Mbit/s.
@@ -47,6 +47,7 @@ class Holder:
         self.emulator = None
         self.links = None
         self.page_pid = None
+        self.page_starts = 0
         self.stopping = False
 
     # ---- set-up ----
@@ -179,10 +180,10 @@ class Holder:
                 for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(s, signal.SIG_DFL)
                 signal.set_wakeup_fd(-1)
-                asyncio.run(page_forward(self.page_socket, self.lab["port"]))
+                import page  # asyncio is large, and only this process needs it
+                page.serve(self.page_socket, self.lab["port"])
             finally:
                 os._exit(1)
-        self.page_socket.close()
 
     # ---- service ----
 
@@ -220,6 +221,12 @@ class Holder:
             self.emulator.returncode = status
             if not self.stopping:
                 raise OSError(f"the link emulator ended ({status})")
+        if pid == self.page_pid and not self.stopping:
+            log(f"the page's forwarder ended ({status})")
+            self.page_pid = None
+            self.page_starts += 1
+            if self.page_starts < PAGE_STARTS_MAX:
+                self.page_up()
         for name, init in list(self.inits.items()):
             if init == pid:
                 del self.inits[name]
@@ -458,29 +465,3 @@ def _tried(action):
     except OSError:
         time.sleep(0.02)
         return None
-
-
-# ---- the page ----
-
-async def page_forward(listener, port):
-    async def pump(reader, writer):
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-            writer.write_eof()
-        except OSError:
-            pass
-
-    async def on_visitor(reader, writer):
-        try:
-            r, w = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            writer.close()  # the gateway is not up
-            return
-        await asyncio.gather(pump(reader, w), pump(r, writer))
-        w.close()
-        writer.close()
-
-    server = await asyncio.start_server(on_visitor, sock=listener)
-    await server.serve_forever()

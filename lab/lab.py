@@ -13,8 +13,6 @@ import kernel
 import linkctl
 import node
 import rundir
-import show
-import start
 import topology
 from rundir import LabError
 
@@ -26,6 +24,7 @@ NO_LAB = 3
 # ---- up and down ----
 
 def do_up(a):
+    import start  # what only up and down need is not loaded for each `lab exec`
     if not a.foreground:
         client, _ = start.up(a.name, BIN, a.relays, a.seed, keep_logs=a.keep_logs)
         announce(a, client)
@@ -48,6 +47,7 @@ def announce(a, client):
 
 
 def do_down(a):
+    import start
     if a.all:
         for name in rundir.live():
             start.down(name)
@@ -106,12 +106,8 @@ def do_exec(a):
     c = rundir.Client(a.name)
     if not a.command:
         raise LabError("exec HOST COMMAND...")
-    answer, fds = c.ask("enter", max_fds=4, host=a.host)
-    kinds = [kernel.CLONE_NEWUSER, kernel.CLONE_NEWPID, kernel.CLONE_NEWNS, kernel.CLONE_NEWNET][-len(fds):]
     here = os.getcwd()
-    for fd, kind in zip(fds, kinds):
-        kernel.setns(fd, kind)
-        os.close(fd)
+    directory = c.enter(a.host)
     pid = os.fork()
     if pid == 0:
         kernel.die_with_parent()
@@ -119,7 +115,7 @@ def do_exec(a):
             os.chdir(here)
         except OSError:
             os.chdir("/")
-        env = dict(os.environ, PATH=f"{c.state['bin']}:/usr/sbin:/usr/bin:/sbin:/bin", MVPN_DIR=answer["dir"])
+        env = dict(os.environ, PATH=f"{c.state['bin']}:/usr/sbin:/usr/bin:/sbin:/bin", MVPN_DIR=directory)
         try:
             os.execvpe(a.command[0], a.command, env)
         except OSError as e:
@@ -215,6 +211,7 @@ def do_add_relay(a):
 
 
 def do_run(a):
+    import show  # its HTTP library would double what every `lab exec` takes to start
     return show.run(a, BIN)
 
 

@@ -5,28 +5,21 @@ Every line is something that was seen: the route by the node's own word, the add
 destination's, the times by the clock. What did not hold is said below and decides the exit status.
 """
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 
+import fetch
 import start
-import topology
+from fetch import Failed
 
 HOPS = 3
 BLOB = 4 << 20
 PATIENCE_S = 90
 PAGE_PATIENCE_S = 5
 PAID_PATIENCE_S = 10
-FETCH = os.path.join(topology.HERE, "fetch.py")
-LAB = os.path.join(topology.HERE, "lab.py")
 WEB = "http://web.test"
-
-
-class Failed(Exception):
-    """A command on the client did not work; its words."""
 
 
 class Show:
@@ -42,22 +35,17 @@ class Show:
 
     # ---- asking ----
 
-    def exec(self, *command):
-        """Runs on the client host."""
-        p = subprocess.run(
-            [sys.executable, "-B", LAB, "--name", self.client.name, "exec", "client", *command],
-            env=dict(os.environ, MVPN_BIN=self.client.state["bin"]), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        if p.returncode != 0:
-            raise Failed(f"{command[0]} {command[-1]}: {p.stderr.strip() or p.stdout.strip()}")
-        return p.stdout
-
     def mvpn(self, *words):
-        return json.loads(self.exec("mvpn", "--json", *words))
+        """The user's command against the client node."""
+        p = subprocess.run(
+            [f"{self.client.state['bin']}/mvpn", "--dir", f"{self.client.path}/client", "--json", *words],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        if p.returncode != 0:
+            raise Failed(f"mvpn {words[0]}: {p.stderr.strip() or p.stdout.strip()}")
+        return json.loads(p.stdout)
 
     def fetch(self, *urls):
-        out = self.exec(sys.executable, "-B", FETCH, *urls)
-        return [json.loads(line) for line in out.splitlines()]
+        return fetch.from_host(self.client, "client", urls)
 
     # ---- the acts ----
 

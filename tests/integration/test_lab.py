@@ -258,6 +258,17 @@ def test_capture(bare_lab):
 
 # ---- services ----
 
+def test_the_page_survives_its_forwarder(bare_lab):
+    def answers():
+        return run(["curl", "-s", "--max-time", "3", f"http://127.0.0.1:{bare_lab.state['port']}/"], check=False).stdout
+
+    wait_until(lambda: "<html" in answers(), what="the page is there")
+    pid = bare_lab.sh("client", "ps -eo pid,ppid,nlwp,args | awk '$2 == 1 && /lab.py/ {print $1}'").split()
+    assert len(pid) == 1
+    bare_lab.exec("client", "kill", "-9", pid[0])
+    wait_until(lambda: "<html" in answers(), what="the page is there again")
+
+
 def test_kill_stop_start(bare_lab):
     was = bare_lab.pid("web", "web")
     bare_lab.kill("web", "web")
@@ -360,6 +371,35 @@ def test_faults_in_logs_are_found(second):
         f.write("BUG somewhere.c:1: planted by this test\n")
     with pytest.raises(Failed, match="relay2/tunnel: BUG somewhere"):
         second.end()
+
+
+UNPRIVILEGED = """
+set -e
+mount -t tmpfs -o dev none /mnt
+mknod /mnt/tun c 10 200; chmod 666 /mnt/tun; mount --bind /mnt/tun /dev/net/tun
+mkdir -m 777 /mnt/run
+cd /
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs env HOME=/ XDG_RUNTIME_DIR=/mnt/run sh -ec '
+    {lab} --name plain up --relays 4
+    test $({lab} exec client id -u) = 0
+    {lab} exec client curl -sS --fail --max-time 10 http://web.test/whoami
+    {lab} exec relay4 ping -q -c 2 -i 0.1 web.test >/dev/null
+    {lab} exec relay3 nft add table inet probe
+    {lab} kill relay2 tunnel
+    {lab} down
+    {lab} list'
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite runs without privileges already")
+def test_needs_no_root(bare_lab, tmp_path):
+    script = tmp_path / "script"
+    script.write_text(UNPRIVILEGED.format(lab=f"{BIN}/lab"))
+    out = run(["unshare", "-m", "bash", script]).stdout
+    host = topology.networks()[topology.CLIENT_ASN]
+    assert any(ipaddress.ip_address(w) in n for w in out.split() if w[:3] in ("203", "200")
+               for n in (host[4], host[6]) if ipaddress.ip_address(w).version == n.version), out
+    assert out.endswith("no lab is up\n")
 
 
 # ---- the show ----
