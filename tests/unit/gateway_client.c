@@ -273,6 +273,32 @@ static void lists_that_do_not_come(void **state)
 	assert_int_equal(f->node.exits.id, 0);
 }
 
+static void the_list_follows_the_number_of_exits(void **state)
+{
+	struct fixture *f = *state;
+	mvpn_SessionState s = {.n_exits = 3};
+	mvpn_DirectoryState d = {.n_exits = 3};
+
+	node_on_link(&f->node, PEER_ROUTER, at(0));
+	node_tick(&f->node, at(0), &f->sink);
+	list_arrives(f, 3, at(0));
+	node_on_session(&f->node, &s, at(2000)); /* its first word */
+	node_tick(&f->node, at(2000), &f->sink);
+	assert_int_equal(f->bus.n_asks, 2);
+	list_arrives(f, 3, at(2000));
+	node_on_session(&f->node, &s, at(4000)); /* the same number */
+	node_tick(&f->node, at(4000), &f->sink);
+	assert_int_equal(f->bus.n_asks, 2);
+	s.n_exits = 4;
+	node_on_session(&f->node, &s, at(6000));
+	node_tick(&f->node, at(6000), &f->sink);
+	assert_int_equal(f->bus.n_asks, 3);
+	list_arrives(f, 4, at(6000));
+	node_on_directory(&f->node, &d, at(8000));
+	node_tick(&f->node, at(8000), &f->sink);
+	assert_int_equal(f->bus.n_asks, 4);
+}
+
 /* ---- stalls, seconds, orders ---- */
 
 static void a_page_that_does_not_read(void **state)
@@ -402,9 +428,17 @@ static void orders_decode(void **state)
 		assert_int_equal(order_decode((const uint8_t *)cases[i].bytes, cases[i].len, &o),
 			cases[i].e);
 	}
-	static const uint8_t padding[ORDER_BYTES_MAX + 1] = {0x12, 0x00};
-	ui_Order o;
-	assert_int_equal(order_decode(padding, sizeof(padding), &o), ERR_MALFORMED);
+	/* A switch and an unknown field of many bytes: at the bound, and one over it. */
+	for (size_t len = ORDER_BYTES_MAX; len <= ORDER_BYTES_MAX + 1; len++) {
+		uint8_t bytes[ORDER_BYTES_MAX + 1] = {0x12, 0x00, 0xfa, 0x01};
+		size_t field = len - 6;
+		ui_Order o;
+
+		bytes[4] = (uint8_t)(0x80 | (field & 0x7f));
+		bytes[5] = (uint8_t)(field >> 7);
+		assert_int_equal(
+			order_decode(bytes, len, &o), len == ORDER_BYTES_MAX ? OK : ERR_MALFORMED);
+	}
 }
 
 static void orders_change_their_section_only(void **state)
@@ -422,10 +456,15 @@ static void orders_change_their_section_only(void **state)
 	assert_string_equal(s.exit_countries, "SE,CH");
 	assert_true(s.pay && s.earn && !s.on);
 
+	o.body.route.exit_countries_count = 0;
+	assert_int_equal(order_settings(&o, &s, why), OK);
+	assert_string_equal(s.exit_countries, "");
+
 	o.body.route.hops = 0;
 	assert_int_equal(order_settings(&o, &s, why), ERR_INVALID);
 	assert_non_null(strstr(why, "hops"));
 	o.body.route.hops = 3;
+	o.body.route.exit_countries_count = 1;
 	memcpy(o.body.route.exit_countries[0], "?", 2);
 	assert_int_equal(order_settings(&o, &s, why), ERR_INVALID);
 
@@ -462,6 +501,7 @@ int main(void)
 		WITH_NODE(exits_in_pieces),
 		WITH_NODE(a_list_that_changes_begins_anew),
 		WITH_NODE(lists_that_do_not_come),
+		WITH_NODE(the_list_follows_the_number_of_exits),
 		WITH_NODE(a_page_that_does_not_read),
 		WITH_NODE(a_sample_each_second),
 		WITH_NODE(the_switch_orders_even_without_a_change),

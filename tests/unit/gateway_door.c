@@ -35,7 +35,7 @@ static void origins(void **state)
 	static const char *const bad[] = {"", "null", "https://127.0.0.1:8787", "http://evil.test",
 		"http://evil.test:8787", "http://127.0.0.1:8788", "http://127.0.0.1:8787/",
 		"127.0.0.1:8787", "file://", "http://127.0.0.1:8787.evil.test",
-		"chrome-extension://abcdef"};
+		"chrome-extension://abcdef", "evil://127.0.0.1:8787"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -63,6 +63,8 @@ static void tokens(void **state)
 		{"mvpn.ui.1, auth.AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdF", false},
 		{"mvpn.ui.1, auth.abCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", false},
 		{"mvpn.ui.1, AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", false},
+		{"mvpn.ui, auth.AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", false},
+		{"mvpn.ui.12, auth.AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", false},
 		{"mvpn.ui.2, auth.AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", false},
 	};
 

@@ -60,6 +60,7 @@ static void sent_on_link_and_on_change(void **state)
 	/* A change overtakes an order that still waits, whose answer then counts for nothing. */
 	uint64_t old = b.last_id[SECTION_ROUTER];
 	sections_on_change(&s, 1u << SECTION_ROUTER | 1u << SECTION_LEDGER, at(3));
+	assert_false(sections_on_done(&s, old, true, "", at(3), &what));
 	sections_tick(&s, at(3), &sink);
 	assert_int_equal(b.n[SECTION_ROUTER], 2);
 	assert_int_equal(b.n[SECTION_LEDGER], 0); /* not linked: due when it is */

@@ -4,8 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Bytes of the valid character at s (with `left` bytes), 0 if there is none. RFC 3629 section 4. */
-static size_t character(const uint8_t *s, size_t left)
+/* Bytes of the valid character at s, 0 if there is none. The NUL at the end of the text is no
+ * second or later byte, so nothing behind it is read. RFC 3629 section 4. */
+static size_t character(const uint8_t *s)
 {
 	uint8_t low = 0x80, high = 0xbf; /* of the second byte */
 	size_t n;
@@ -28,7 +29,7 @@ static size_t character(const uint8_t *s, size_t left)
 		low = 0x90;
 	else if (s[0] == 0xf4)
 		high = 0x8f;
-	if (n > left || s[1] < low || s[1] > high)
+	if (s[1] < low || s[1] > high)
 		return 0;
 	for (size_t i = 2; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -41,8 +42,8 @@ void text_clean(char *s, size_t size)
 	if (size == 0)
 		return;
 	s[size - 1] = '\0';
-	for (size_t i = 0, len = strlen(s); i < len;) {
-		size_t n = character((const uint8_t *)s + i, len - i);
+	for (size_t i = 0; s[i] != '\0';) {
+		size_t n = character((const uint8_t *)s + i);
 
 		if (n == 0) {
 			s[i] = '?';
