@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include <sodium.h>
@@ -86,24 +87,53 @@ static int pass_on(const struct command *c, struct ctl_client *client, const cha
 	return outcome(c, e, why);
 }
 
+/* What the session is now: its phase, and the route in use. */
 struct phase {
 	char name[24], reason[200];
+	unsigned int n_hops;
+	char exit_country[8]; /* of the last hop */
 };
 
 static void phase_row(void *ctx, const char *table, const struct ctl_field *f, size_t n)
 {
 	struct phase *p = ctx;
+	bool hop = strcmp(table, "hops") == 0;
 
-	if (strcmp(table, "session") != 0)
+	if (!hop && strcmp(table, "session") != 0)
 		return;
+	p->n_hops = hop ? p->n_hops + 1 : 0; /* the session's row comes first */
 	for (size_t i = 0; i < n; i++) {
 		if (f[i].type != CTL_TEXT)
 			continue;
+		if (hop && strcmp(f[i].key, "country") == 0)
+			snprintf(p->exit_country, sizeof(p->exit_country), "%s", f[i].text);
 		if (strcmp(f[i].key, "phase") == 0)
 			snprintf(p->name, sizeof(p->name), "%s", f[i].text);
 		if (strcmp(f[i].key, "reason") == 0)
 			snprintf(p->reason, sizeof(p->reason), "%s", f[i].text);
 	}
+}
+
+/* Value of `--name` among the words, or def. */
+static const char *option_value(const struct command *c, const char *name, const char *def)
+{
+	for (size_t i = 1; i + 1 < c->n_words; i++)
+		if (strcmp(c->words[i], name) == 0)
+			return c->words[i + 1];
+	return def;
+}
+
+/* Is it as it was ordered? A route of before, while the new one is built, is not. */
+static bool phase_as_wanted(const struct command *c, const struct phase *p, const char *want)
+{
+	const char *hops = option_value(c, "--hops", ""), *exit_country = option_value(c, "--exit", "");
+
+	if (strcmp(p->name, want) != 0)
+		return false;
+	if (strcmp(want, "on") != 0)
+		return true;
+	return (hops[0] == '\0' || strtoul(hops, NULL, 10) == p->n_hops) &&
+		(exit_country[0] == '\0' || strcasecmp(exit_country, p->exit_country) == 0);
 }
 
 /* Waits until the session is `want`, has failed, or the time is over. */
@@ -120,9 +150,9 @@ static int phase_await(const struct command *c, struct ctl_client *client, const
 
 		if (e != OK)
 			return outcome(c, e, why);
-		if (strcmp(p.name, want) == 0)
+		if (phase_as_wanted(c, &p, want))
 			return EXIT_OK;
-		if (strcmp(p.name, "failed") == 0)
+		if (strcmp(want, "on") == 0 && strcmp(p.name, "failed") == 0)
 			break;
 		nanosleep(&pause, NULL);
 	}
@@ -163,15 +193,6 @@ static int ask_gateway(const struct command *c)
 		code = pass_on(c, client, (const char *const *)c->words, c->n_words);
 	ctl_disconnect(&client);
 	return code;
-}
-
-/* Value of `--name` among the words, or def. */
-static const char *option_value(const struct command *c, const char *name, const char *def)
-{
-	for (size_t i = 1; i + 1 < c->n_words; i++)
-		if (strcmp(c->words[i], name) == 0)
-			return c->words[i + 1];
-	return def;
 }
 
 static int command_run(const struct command *c)
