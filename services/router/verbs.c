@@ -74,7 +74,7 @@ static enum err verb_status(void *state, int argc, char *const *argv, struct ctl
 {
 	struct state *s = state;
 	const struct router *r = s->r;
-	const struct view *v = router_view(s->r, when_of(s));
+	const struct view *v = router_view_shown(s->r, when_of(s));
 
 	(void)argc;
 	(void)argv;

@@ -164,6 +164,19 @@ static void dropped_when_over_and_not_a_day_before(void **state)
 	}
 }
 
+static void one_that_never_worked_is_dropped_as_soon_as_it_leaves(void **state)
+{
+	struct guards g;
+
+	(void)state;
+	fill(&g, 2, false);
+	guards_on_worked(&g, id(2), day(DAY0));
+	guards_review(&g, all_listed, (void *)(uintptr_t)id(1), day(DAY0));
+	assert_int_equal(g.n, 1);
+	guards_review(&g, all_listed, (void *)(uintptr_t)id(2), day(DAY0));
+	assert_int_equal(g.n, 1);
+}
+
 static void down_counts_only_while_others_work(void **state)
 {
 	struct guards g;
@@ -273,6 +286,7 @@ int main(void)
 		cmocka_unit_test(the_nearest_of_the_drawn_comes_first),
 		cmocka_unit_test(a_confirmed_guard_keeps_its_place_however_far),
 		cmocka_unit_test(dropped_when_over_and_not_a_day_before),
+		cmocka_unit_test(one_that_never_worked_is_dropped_as_soon_as_it_leaves),
 		cmocka_unit_test(down_counts_only_while_others_work),
 		cmocka_unit_test(one_that_lets_few_circuits_live_is_dropped),
 		cmocka_unit_test(a_full_sample_gives_up_only_what_fails),

@@ -349,7 +349,139 @@ static void better_relays_are_chosen_more_often(void **state)
 	world_free(w);
 }
 
+static double weight_share(const struct view *v, enum hop_role role, uint32_t peer)
+{
+	double own = 0, all = 0;
+
+	for (uint32_t i = 0; i < v->n_rows; i++) {
+		all += v->at.rows[i].weight[role];
+		own += v->at.rows[i].peer == peer ? v->at.rows[i].weight[role] : 0;
+	}
+	return own / all;
+}
+
+/* 200 equals in 200 networks of 100 prefixes, one of them far ahead. */
+static void a_giant_is_capped(void **state)
+{
+	struct world *w = world_new(1, 14);
+	struct policy policy = policy_of(3, NULL);
+
+	(void)state;
+	for (unsigned int i = 0; i < 200; i++)
+		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
+	relays_learn(w);
+	for (unsigned int i = 0; i < 200; i++)
+		for (int k = 0; k < 2000; k++)
+			rep_goodput(&relay_peer(w, i)->rep, w->now.mono, i == 0 ? 100000000 : 300000);
+	weigh(&w->r->view, &w->r->peers, &policy, w->now);
+	for (int role = 0; role < HOP_ROLES; role++) {
+		double share = weight_share(&w->r->view, role, index_of(w, 0));
+
+		assert_true(share <= 1.01 * WEIGH_CAP_RELAY && share > 0.9 * WEIGH_CAP_RELAY);
+	}
+	world_free(w);
+}
+
+/* Eight relays of one AS, or of one operator all over, in a network of 160. */
+static void an_as_and_an_operator_are_capped(void **state)
+{
+	(void)state;
+	for (int operator = 0; operator < 2; operator++) {
+		struct world *w = world_new(1, 14);
+		struct policy policy = policy_of(3, NULL);
+		double share = 0;
+
+		for (unsigned int i = 0; i < 160; i++)
+			relay_add(w, (struct relay){.as = operator || i >= 8 ? i : 0, .subnet = i, .host = 1,
+					     .roles = DESCRIPTOR_RELAY, .family = operator && i < 8 ? 3 : 0});
+		relays_learn(w);
+		for (unsigned int i = 0; i < 160; i++)
+			for (int k = 0; k < 2000; k++)
+				rep_goodput(&relay_peer(w, i)->rep, w->now.mono, i < 8 ? 100000000 : 300000);
+		weigh(&w->r->view, &w->r->peers, &policy, w->now);
+		for (unsigned int i = 0; i < 8; i++)
+			share += weight_share(&w->r->view, HOP_MIDDLE, index_of(w, i));
+		double cap = operator ? WEIGH_CAP_OPERATOR : WEIGH_CAP_AS;
+		assert_true(share <= 1.01 * cap && share > 0.9 * cap);
+		world_free(w);
+	}
+}
+
+static void scarce_exits_are_spared_as_middles(void **state)
+{
+	double share[2];
+
+	(void)state;
+	for (int few = 0; few < 2; few++) {
+		struct world *w = world_new(1, 14);
+		struct policy policy = policy_of(3, NULL);
+
+		share[few] = 0;
+		for (unsigned int i = 0; i < 200; i++)
+			relay_add(w, (struct relay){.as = i, .host = 1,
+					     .roles = DESCRIPTOR_RELAY | (i < (few ? 10u : 100u) ? (uint32_t)BOTH_EXITS : 0u)});
+		relays_learn(w);
+		weigh(&w->r->view, &w->r->peers, &policy, w->now);
+		for (unsigned int i = 0; i < 10; i++)
+			share[few] += weight_share(&w->r->view, HOP_MIDDLE, index_of(w, i));
+		world_free(w);
+	}
+	assert_true(share[0] > 0.049 && share[0] < 0.051);
+	assert_true(share[1] < 0.01 && share[1] > 0.001);
+}
+
+static void the_long_known_weigh_four_times_the_new(void **state)
+{
+	struct world *w = world_new(1, 14);
+	struct policy policy = policy_of(3, NULL);
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++)
+		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY});
+	relays_learn(w);
+	for (unsigned int i = 0; i < 100; i++)
+		relay_peer(w, i)->rep.days_listed = i < 50 ? 0 : REP_AGE_DAYS;
+	weigh(&w->r->view, &w->r->peers, &policy, w->now);
+	double young = weight_share(&w->r->view, HOP_MIDDLE, index_of(w, 0));
+	double old = weight_share(&w->r->view, HOP_MIDDLE, index_of(w, 60));
+	assert_true(old > 3.9 * young && old < 4.1 * young);
+	world_free(w);
+}
+
 /* ---- rules in small networks ---- */
+
+struct pair {
+	const char *what;
+	struct row a, b;
+	bool apart;
+};
+
+#define ROW(as, n4, n6, fam, pay) {.key = {[GROUP_AS] = as}, .net4 = n4, .net6 = n6, .family = fam, .payee = pay}
+
+static void each_thing_shared_keeps_two_relays_apart(void **state)
+{
+	static const struct pair table[] = {
+		{"nothing shared", ROW(1, 1, 1, 1, 1), ROW(2, 2, 2, 2, 2), true},
+		{"AS", ROW(1, 1, 1, 1, 1), ROW(1, 2, 2, 2, 2), false},
+		{"IPv4 /16", ROW(1, 1, 1, 1, 1), ROW(2, 1, 2, 2, 2), false},
+		{"IPv6 /32", ROW(1, 1, 1, 1, 1), ROW(2, 2, 1, 2, 2), false},
+		{"operator", ROW(1, 1, 1, 1, 1), ROW(2, 2, 2, 1, 2), false},
+		{"payee", ROW(1, 1, 1, 1, 1), ROW(2, 2, 2, 2, 1), false},
+		{"none has any", ROW(1, 0, 0, 0, 0), ROW(2, 0, 0, 0, 0), true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct row a = table[i].a, b = table[i].b;
+
+		a.peer = 1;
+		b.peer = 2;
+		if (rows_apart(&a, &b) != table[i].apart || rows_apart(&b, &a) != table[i].apart)
+			fail_msg("%s", table[i].what);
+		b.peer = 1;
+		assert_false(rows_apart(&a, &b));
+	}
+}
 
 struct small {
 	const char *what;
@@ -487,6 +619,11 @@ static void the_one_pair_that_fits_is_found(void **state)
 		relay_add(w, (struct relay){.as = 3 + i % 200, .subnet = i / 200, .host = 1, .roles = DESCRIPTOR_RELAY, .family = 9});
 	relay_add(w, (struct relay){.as = 250, .host = 1, .roles = DESCRIPTOR_RELAY});
 	relays_learn(w);
+	/* And that one is so poor that drawing hardly ever meets it. */
+	for (int i = 0; i < 1000; i++) {
+		rep_bad(&relay_peer(w, 302)->rep, w->now.mono, 5);
+		rep_goodput(&relay_peer(w, 302)->rep, w->now.mono, REP_GOODPUT_MIN_BPS);
+	}
 	rng_init(&rng, seed_a);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	ask.entry = index_of(w, 0);
@@ -574,6 +711,11 @@ int main(void)
 		cmocka_unit_test(splitting_a_relay_inside_an_as_gains_less_than_5_percent),
 		cmocka_unit_test(utility_is_monotone_in_each_term),
 		cmocka_unit_test(better_relays_are_chosen_more_often),
+		cmocka_unit_test(a_giant_is_capped),
+		cmocka_unit_test(an_as_and_an_operator_are_capped),
+		cmocka_unit_test(scarce_exits_are_spared_as_middles),
+		cmocka_unit_test(the_long_known_weigh_four_times_the_new),
+		cmocka_unit_test(each_thing_shared_keeps_two_relays_apart),
 		cmocka_unit_test(two_hops_must_be_apart),
 		cmocka_unit_test(without_geography_prefixes_decide),
 		cmocka_unit_test(test_networks_tell_ipv6_apart_by_48),

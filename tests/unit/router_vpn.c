@@ -505,6 +505,120 @@ static void a_dead_spare_is_replaced_without_a_word_to_the_user(void **state)
 	world_free(w);
 }
 
+static unsigned int paths_count(struct world *w)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < PATHS_MAX; i++)
+		n += w->r->paths[i].state != PATH_FREE;
+	return n;
+}
+
+static void a_death_told_twice_is_one_death(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+
+	(void)state;
+	orders_forget(w);
+	tunnel_dead(w, live, 1);
+	tunnel_dead(w, live, 2);
+	assert_non_null(path_find(w->r, live)); /* its exit is still being saved */
+	assert_int_equal(w->r->vpn.repair.of, live);
+	assert_int_equal(w->r->count.dead, 1);
+	world_free(w);
+}
+
+static void a_second_death_ends_the_first_repair(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
+
+	(void)state;
+	tunnel_dead(w, live, 1);
+	world_pass(w, REPAIR_GRACE);
+	assert_int_equal(w->r->vpn.live, spare);
+	tunnel_dead(w, spare, 1);
+	assert_null(path_find(w->r, live));
+	assert_int_equal(w->r->vpn.repair.of, spare);
+	for (size_t i = 0; i < PATHS_MAX; i++)
+		assert_true(w->r->paths[i].state != PATH_BUILDING || w->r->paths[i].exit_of == 0 ||
+			w->r->paths[i].exit_of == spare);
+	world_free(w);
+}
+
+static void an_answer_told_twice_is_probed_once(void **state)
+{
+	struct world *w = ready_world();
+	struct order build;
+
+	(void)state;
+	world_want(w, true, 3, NULL);
+	measures_answer(w);
+	build = *order_next(w, ORDER_BUILD);
+	tunnel_built(w, &build);
+	tunnel_built(w, &build);
+	assert_non_null(order_next(w, ORDER_PROBE));
+	assert_null(order_next(w, ORDER_PROBE));
+	world_free(w);
+}
+
+static void a_spare_with_a_relay_that_failed_is_not_taken(void **state)
+{
+	(void)state;
+	for (int part = 0; part < 2; part++) {
+		struct world *w = ready_world();
+		uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
+		const struct path *p = path_find(w->r, spare);
+
+		if (part == 0)
+			peer_failed(&w->r->peers, peers_find(&w->r->peers, p->hops[1].node_id), w->now.mono, 1);
+		else
+			guards_on_failed(&w->r->guards, p->hops[0].node_id, w->now);
+		tunnel_dead(w, live, 2);
+		assert_int_equal(w->r->vpn.live, 0);
+		assert_non_null(order_next(w, ORDER_BUILD));
+		world_free(w);
+	}
+}
+
+static void one_hop_that_does_not_answer_is_not_asked_again(void **state)
+{
+	struct world *w = ready_world();
+	unsigned int first;
+	struct order *o;
+
+	(void)state;
+	world_want(w, true, 1, NULL);
+	o = order_next(w, ORDER_BUILD);
+	first = o->hops[0];
+	for (int i = 0; i < 5; i++) {
+		vpn_on_failed(w->r, o->route, 0, ERR_TIMEOUT, "", w->now);
+		world_step(w);
+		o = order_next(w, ORDER_BUILD);
+		assert_non_null(o);
+		assert_int_not_equal(o->hops[0], first);
+	}
+	world_free(w);
+}
+
+static void draining_routes_do_not_pile_up(void **state)
+{
+	struct world *w = ready_world();
+
+	(void)state;
+	world_connect(w, 3, NULL);
+	for (int i = 0; i < 3 * PATHS_MAX; i++) {
+		world_spare(w);
+		assert_int_equal(vpn_on_new_route(w->r, w->now), OK);
+		world_step(w);
+		orders_forget(w);
+		assert_true(paths_count(w) <= PATHS_DRAINING_MAX + 3);
+	}
+	phase_is(w, PHASE_ON, "");
+	world_free(w);
+}
+
 /* ---- another route ---- */
 
 static void a_new_route_takes_the_spare_and_drains_the_old(void **state)
@@ -667,6 +781,26 @@ static void the_same_wish_again_changes_nothing(void **state)
 	phase_is(w, PHASE_ON, "");
 	assert_int_equal(w->n_orders, 0);
 	assert_int_equal(w->r->vpn.live, live);
+	world_free(w);
+}
+
+static void the_same_wish_while_it_fails_tries_at_once_and_forgets_nothing(void **state)
+{
+	struct world *w = ready_world();
+	struct order *o;
+
+	(void)state;
+	world_want(w, true, 3, NULL);
+	measures_answer(w);
+	while ((o = order_next(w, ORDER_BUILD)) != NULL) {
+		vpn_on_failed(w->r, o->route, 2, ERR_TIMEOUT, "", w->now);
+		world_step(w);
+	}
+	phase_is(w, PHASE_FAILED, "");
+	orders_forget(w);
+	world_want(w, true, 3, NULL);
+	phase_is(w, PHASE_FAILED, "");
+	assert_non_null(order_next(w, ORDER_BUILD));
 	world_free(w);
 }
 
@@ -851,6 +985,57 @@ static void an_adopted_route_of_another_length_is_replaced_gently(void **state)
 	world_free(w);
 }
 
+/* Before the gateway has said whether the user pays, a route that costs is not called wrong. */
+static void an_adopted_route_that_costs_waits_for_the_settings(void **state)
+{
+	struct world *w = world_new(1, 5);
+	struct order live = {.route = 4711, .n_hops = 3, .hops = {0, 1, 23}};
+
+	(void)state;
+	for (unsigned int i = 0; i < 40; i++)
+		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS, .price = {7, 7, 7}});
+	relays_learn(w);
+	tunnel_snapshot(w, &live, NULL);
+	world_want(w, true, 3, NULL);
+	world_pass(w, DUR_MS(20));
+	phase_is(w, PHASE_ON, "");
+	vpn_on_settings(w->r, true, 0, 0, w->now);
+	world_pass(w, DUR_MS(20));
+	phase_is(w, PHASE_ON, "");
+	assert_int_equal(w->r->vpn.live, 4711);
+	assert_null(order_next(w, ORDER_CLOSE));
+	world_free(w);
+}
+
+static void a_tunnel_that_greets_again_changes_nothing(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
+
+	(void)state;
+	vpn_on_tunnel_hello(w->r, false, w->now);
+	world_step(w);
+	assert_int_equal(w->r->vpn.live, live);
+	assert_int_equal(w->r->vpn.spare, spare);
+	phase_is(w, PHASE_ON, "");
+	/* Its snapshot names the live route only: the spare is gone, without a word of it before. */
+	struct path_hop room[POLICY_HOPS_MAX];
+	struct order o = {.hops = {0, 1, 23}};
+	struct path_facts f = facts_of(w, live, o.hops, 3, room);
+	f.in_use = true;
+	vpn_on_lives(w->r, &f, w->now);
+	vpn_on_lives_complete(w->r, w->now);
+	world_step(w);
+	assert_int_equal(w->r->vpn.live, live);
+	assert_null(path_find(w->r, spare));
+	/* The next one names nothing. */
+	vpn_on_lives_complete(w->r, w->now);
+	world_step(w);
+	assert_int_not_equal(w->r->vpn.live, live);
+	phase_is(w, PHASE_RECONNECTING, "the tunnel closed the route");
+	world_free(w);
+}
+
 static void a_restarted_tunnel_gets_a_route_at_once(void **state)
 {
 	struct world *w = ready_world();
@@ -945,6 +1130,42 @@ static void a_dead_guard_is_blamed_once_another_answers(void **state)
 	assert_true(guard->rep.bad <= bad);
 	tunnel_built(w, order_next(w, ORDER_BUILD));
 	assert_true((double)guard->rep.bad > (double)bad + 1.9);
+	world_free(w);
+}
+
+static void blame_waits_a_minute_and_not_for_the_same_entry(void **state)
+{
+	(void)state;
+	for (int late = 0; late < 2; late++) {
+		struct world *w = ready_world();
+		const uint8_t *guard = w->relays[4].node_id, *other = w->relays[5].node_id;
+		struct peer *p = relay_peer(w, 4);
+
+		vpn_on_measured(w->r, guard, false, 0, w->now);
+		vpn_on_measured(w->r, guard, true, 1000, w->now); /* it was we who were away */
+		vpn_on_measured(w->r, other, true, 1000, w->now);
+		assert_true((double)p->rep.bad < 0.01);
+		vpn_on_measured(w->r, guard, false, 0, w->now);
+		world_pass(w, late ? DUR_MS(60001) : DUR_MS(60000));
+		vpn_on_measured(w->r, other, true, 1000, w->now);
+		assert_int_equal((double)p->rep.bad > 0.9, !late);
+		world_free(w);
+	}
+}
+
+static void a_spare_that_cheats_does_not_change_the_route(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
+	uint8_t id[NODE_ID_SIZE];
+
+	(void)state;
+	memcpy(id, path_find(w->r, spare)->hops[2].node_id, sizeof(id));
+	vpn_on_payment(w->r, spare * 10 + 2, id, false, "", w->now);
+	world_step(w);
+	assert_int_equal(w->r->vpn.live, live);
+	assert_false(w->r->vpn.want_new);
+	assert_null(path_find(w->r, spare)); /* but it will not be taken */
 	world_free(w);
 }
 
@@ -1100,6 +1321,17 @@ int main(void)
 		cmocka_unit_test(a_dead_guard_is_blamed_once_another_answers),
 		cmocka_unit_test(a_relay_that_cheats_is_left_before_it_stops_serving),
 		cmocka_unit_test(an_empty_wallet_blames_nobody_and_looks_for_free_relays),
+		cmocka_unit_test(a_death_told_twice_is_one_death),
+		cmocka_unit_test(a_second_death_ends_the_first_repair),
+		cmocka_unit_test(an_answer_told_twice_is_probed_once),
+		cmocka_unit_test(a_spare_with_a_relay_that_failed_is_not_taken),
+		cmocka_unit_test(one_hop_that_does_not_answer_is_not_asked_again),
+		cmocka_unit_test(draining_routes_do_not_pile_up),
+		cmocka_unit_test(the_same_wish_while_it_fails_tries_at_once_and_forgets_nothing),
+		cmocka_unit_test(an_adopted_route_that_costs_waits_for_the_settings),
+		cmocka_unit_test(a_tunnel_that_greets_again_changes_nothing),
+		cmocka_unit_test(blame_waits_a_minute_and_not_for_the_same_entry),
+		cmocka_unit_test(a_spare_that_cheats_does_not_change_the_route),
 		cmocka_unit_test(the_report_names_route_and_reasons),
 		cmocka_unit_test(exits_come_in_pieces_and_say_why_not),
 	};

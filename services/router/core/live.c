@@ -195,7 +195,6 @@ void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now)
 		return;
 	}
 	path_close(r, p, (dur_t){0}, now);
-	(void)spare_promote(r, (dur_t){0}, now);
 }
 
 static dur_t backoff(dur_t least, dur_t most, unsigned int n)

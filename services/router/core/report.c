@@ -97,7 +97,7 @@ static void traffic_show(const struct router *r, mvpn_SessionState *ret)
 
 void report_state(struct router *r, struct when now, mvpn_SessionState *ret)
 {
-	const struct view *view = router_view(r, now);
+	const struct view *view = router_view_shown(r, now);
 	const struct path *live = live_path(r);
 
 	*ret = (mvpn_SessionState){.phase = phase_on_bus(r->vpn.phase)};

@@ -5,6 +5,10 @@
 
 #define HOPS_DEFAULT 3
 
+/* Weighing 65 536 relays takes tens of milliseconds, and there something changes each second. */
+#define SHOWN_LARGE 4096
+#define SHOWN_AGE DUR_S(10)
+
 const char *path_state_text(enum path_state s)
 {
 	static const char *const text[] = {"free", "building", "probing", "ready", "draining"};
@@ -68,6 +72,16 @@ const struct view *router_view(struct router *r, struct when now)
 	if (!view_fresh(&r->view, &r->peers, &policy, now))
 		weigh(&r->view, &r->peers, &policy, now);
 	return &r->view;
+}
+
+const struct view *router_view_shown(struct router *r, struct when now)
+{
+	struct policy policy = router_policy(r, now);
+
+	if (r->peers.n_listed >= SHOWN_LARGE && view_for(&r->view, &policy) &&
+		mono_since(r->view.made, now.mono).ns < SHOWN_AGE.ns)
+		return &r->view;
+	return router_view(r, now);
 }
 
 struct path *path_find(struct router *r, uint32_t id)

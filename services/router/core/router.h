@@ -195,6 +195,8 @@ void router_init(struct router *r, const struct router_storage *storage, const s
 
 /* The view for what the user wants now, made anew if need be. */
 const struct view *router_view(struct router *r, struct when now);
+/* The same for counts that people look at: in a large network it may be a few seconds old. */
+const struct view *router_view_shown(struct router *r, struct when now);
 struct policy router_policy(const struct router *r, struct when now);
 
 /* ---- paths ---- */

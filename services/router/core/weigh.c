@@ -369,8 +369,13 @@ static bool policy_eq(const struct policy *a, const struct policy *b)
 	return memcmp(a->countries, b->countries, a->n_countries * sizeof(a->countries[0])) == 0;
 }
 
+bool view_for(const struct view *v, const struct policy *policy)
+{
+	return v->valid && policy_eq(&v->policy, policy);
+}
+
 bool view_fresh(const struct view *v, const struct peers *t, const struct policy *policy, struct when now)
 {
-	return v->valid && v->serial == t->serial && policy_eq(&v->policy, policy) &&
+	return view_for(v, policy) && v->serial == t->serial &&
 		mono_since(v->made, now.mono).ns < VIEW_AGE_MAX.ns;
 }

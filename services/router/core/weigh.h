@@ -107,7 +107,8 @@ struct view {
 /* Borrows the arrays, each of `capacity` entries. */
 void view_init(struct view *v, const struct weigh_storage *at, uint32_t capacity);
 void weigh(struct view *v, const struct peers *t, const struct policy *policy, struct when now);
-/* Was it made from the table as it is, for this policy, lately? */
+/* Was it made for this policy? From the table as it is, and lately? */
+bool view_for(const struct view *v, const struct policy *policy);
 bool view_fresh(const struct view *v, const struct peers *t, const struct policy *policy, struct when now);
 
 enum rule rule_for_exit(const struct policy *policy, const struct peer *p, struct when now);
