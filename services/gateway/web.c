@@ -85,6 +85,9 @@ static int http_callback(
 	switch ((int)reason) {
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
 		return -1; /* a WebSocket that does not name our protocol */
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		/* No HTTP/2 on loopback: much code for strangers to try, and nothing gained. */
+		return in == NULL || strcasecmp(in, "websocket") != 0 ? -1 : 0;
 	case LWS_CALLBACK_FILTER_HTTP_CONNECTION:
 		return on_request(wsi);
 	case LWS_CALLBACK_HTTP:

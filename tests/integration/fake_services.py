@@ -206,6 +206,7 @@ class Router:
         self.rx = self.tx = 0
         self.slow = False  # stay connecting until told
         self.fail = None  # words: answer by failed
+        self.more_exits = 0  # beyond EXITS
         self.began = time.monotonic()
 
     def on_link(self, s):
@@ -262,6 +263,8 @@ class Router:
                                  reliability_pct=97, usable=u, why_not=w)
                 for i, (n, c, a, p, r, u, w) in enumerate(EXITS)]
         s._send(re=m.id, exit_list=gateway_pb2.ExitList(exits=made[:3], more=True))
+        for _ in range(0, self.more_exits, 64):
+            s._send(re=m.id, exit_list=gateway_pb2.ExitList(exits=made[3:4] * 64, more=True))
         s._send(re=m.id, exit_list=gateway_pb2.ExitList(exits=made[3:], more=False))
         return True
 

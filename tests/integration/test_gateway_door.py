@@ -24,7 +24,7 @@ def gateway(tmp_path_factory):
     (d / "page" / "icon.svg").write_text("<svg/>", encoding="utf-8")
     (d / "secret").write_text("secret", encoding="utf-8")
     g = Gateway(d / "n", f"page = {d}/page")
-    n = Node(g.dir)
+    n = g.node = Node(g.dir)
     wait_until(lambda: set(g.services().values()) == {"up"}, what="all links up")
     yield g
     n.close()
@@ -114,6 +114,25 @@ def test_only_reading(gateway, method):
     except (http.client.HTTPException, ConnectionError):
         return  # dropped, as good
     assert r.status >= 400 and PAGE.encode() not in body
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "x"])
+def test_no_other_protocol_to_change_to(gateway, upgrade):
+    with socket.create_connection(("127.0.0.1", gateway.port)) as s:
+        s.settimeout(30)
+        s.sendall((f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                   f"Upgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n").encode())
+        assert not s.recv(4096).startswith(b"HTTP/1.1 101")
+
+
+def test_http2_at_once_is_refused(gateway):
+    with socket.create_connection(("127.0.0.1", gateway.port)) as s:
+        s.settimeout(30)
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        try:
+            assert not s.recv(4096).startswith(bytes([0, 0]))  # a SETTINGS frame would
+        except ConnectionError:
+            pass
 
 
 def test_only_loopback(gateway):
@@ -392,6 +411,31 @@ def test_a_page_that_does_not_read_costs_no_memory(gateway):
     busy.close()
     slow.until(lambda p: p.state is not None and not p.state.settings.share.on and len(p.rx) > 0)
     slow.close()
+
+
+def test_a_page_that_takes_nothing_is_given_up(gateway):
+    """Its socket is full of what it asked for and it does not read: after 20 s it is gone."""
+    gateway.node.router.more_exits = 5000
+    slow = Page(gateway.port, gateway.token, read_buffer=2048)
+    slow.until(lambda p: p.state is not None)
+    try:
+        def long_list():
+            return len(gateway.ctl("exits")["exits"]) == 4096
+        wait_until(long_list, what="a long list of exits")
+        assert gateway.counters()["exits_left_out"] > 0
+        rss = gateway.rss_kb()
+
+        def owed():
+            slow.send(list_exits={})
+            return gateway.ctl("show", "clients")["clients"][0]["answers"] > 0
+        wait_until(owed, what="the socket is full", step=0.05)
+        stalled = gateway.counters()["pages_stalled"]
+        wait_until(lambda: gateway.counters()["pages_stalled"] > stalled, what="it is given up")
+        wait_until(lambda: gateway.ctl("status")["status"][0]["clients"] == 0, what="and gone")
+        assert gateway.grown_kb(rss) < 2048
+    finally:
+        slow.close()
+        gateway.node.router.more_exits = 0
 
 
 def test_stopping_says_goodbye(gateway):
