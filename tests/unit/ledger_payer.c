@@ -14,7 +14,7 @@
 #include "services/ledger/core/value.h"
 
 #define PRICE 1000000u /* gwei per GiB */
-#define FREE_BYTES ((uint64_t)0)
+#define FREE_BYTES ((uint64_t)256 << 10)
 #define SESSION 77u
 #define WALL 1700000000
 #define R(x) peer_ledger_Reason_REASON_##x
@@ -249,7 +249,7 @@ static void tickets_are_right_and_two_quanta_ahead(void **state)
 	open_session(f);
 	assert_int_equal(f->n_asked, 1);
 	quote_it(f);
-	/* 4 tickets of half a quantum. */
+	/* 256 KiB free and 4 tickets of a quarter quantum. */
 	assert_int_equal(f->n_asked, 1 + 4);
 	keys_payer(&f->keys, f->ctx, 0, 0, sk);
 	assert_int_equal(address_of_key(f->ctx, sk, expected), OK);
@@ -272,6 +272,14 @@ static void tickets_are_right_and_two_quanta_ahead(void **state)
 	assert_int_equal(f->n_asked, 5);
 }
 
+/* The smaller of a and b, but not below c. */
+static uint64_t least(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t v = a < b ? a : b;
+
+	return v > c ? v : c;
+}
+
 /* [P-86] */
 static void the_quantum_grows_with_what_is_acknowledged(void **state)
 {
@@ -290,8 +298,7 @@ static void the_quantum_grows_with_what_is_acknowledged(void **state)
 		peer_ledger_Message m = paid(a, credit);
 		m.body.paid.used_bytes = used;
 		answer(f, a->id, &m);
-		quantum += quantum / 3;
-		quantum = quantum > QUANTUM_MAX ? QUANTUM_MAX : quantum;
+		quantum = least(quantum + quantum / 3, least(QUANTUM_MIN + 2 * used, QUANTUM_MAX, 0), quantum);
 		assert_int_equal(session(f)->quantum, quantum);
 		assert_true(payer_paid_bytes(session(f)) <= used + 2 * quantum + 8);
 		assert_true(payer_paid_bytes(session(f)) - session(f)->granted <=
@@ -420,11 +427,11 @@ static void not_when_paying_is_off(void **state)
 static void not_beyond_the_limit_of_a_day(void **state)
 {
 	struct fixture *f = *state;
-	/* Three tickets of 128 KiB: 122.0703125 gwei each. */
+	/* Three tickets of 64 KiB: 61.03515625 gwei each. */
 	struct payer_settings s = {.pay = true};
 	amount_t one;
 
-	assert_int_equal(value_of_bytes(QUANTUM_MIN / 2, PRICE, &one), OK);
+	assert_int_equal(value_of_bytes(QUANTUM_MIN / 4, PRICE, &one), OK);
 	s.spend_max_per_day.wei = 3 * one.wei + 10; /* each may be a few wei over */
 	payer_set(f->payer, &s, f->now);
 	open_session(f);
@@ -792,8 +799,8 @@ static void a_session_goes_on_after_a_restart(void **state)
 	m.body.quoted.credit_bytes = FREE_BYTES + 140000; /* one ticket had arrived */
 	answer(f, last_asked(f, 0)->id, &m);
 	worth(last_asked(f, 0), &t);
-	assert_true(t.seq > 5);
-	assert_true(payer_paid_bytes(session(f)) > 2 * QUANTUM_MIN - QUANTUM_MIN / 2);
+	assert_true(t.seq >= 5);
+	assert_true(payer_paid_bytes(session(f)) > 2 * QUANTUM_MIN - QUANTUM_MIN / 4);
 	/* A session of which there is no row gets a key that was never used. */
 	payer_on_opened(f->payer, f->now, 500, 0, false, f->descriptor, DESCRIPTOR_SIZE, &f->sink);
 	assert_memory_not_equal(payer_find(f->payer, 500)->payer_sk, sk, 32);

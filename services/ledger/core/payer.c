@@ -416,11 +416,14 @@ static void on_quoted(struct payer_session *s, mono_t now, const peer_ledger_Quo
 }
 
 /* [P-86] */
+/* With use, not with payment alone: a session that idles stays cheap. */
 static void quantum_grow(struct payer_session *s)
 {
-	s->quantum += s->quantum / 3;
-	if (s->quantum > QUANTUM_MAX)
-		s->quantum = QUANTUM_MAX;
+	uint64_t most = QUANTUM_MIN + 2 * payer_used(s);
+
+	most = most < QUANTUM_MAX ? most : QUANTUM_MAX;
+	if (s->quantum < most)
+		s->quantum = s->quantum + s->quantum / 3 < most ? s->quantum + s->quantum / 3 : most;
 }
 
 static void on_paid(struct payer *p, struct payer_session *s, struct payer_ticket *t,
@@ -687,7 +690,9 @@ static bool ticket_issue(struct payer *p, struct payer_session *s, wall_t wall, 
 static void pump(struct payer *p, struct payer_session *s, wall_t wall, const struct payer_sink *sink)
 {
 	uint64_t target = 2 * s->quantum < s->ahead_max ? 2 * s->quantum : s->ahead_max;
-	uint64_t piece = s->quantum < target ? s->quantum / 2 : target / 2;
+	uint64_t piece = s->quantum / (s->quantum < PIECE_SMALL ? 4 : 2);
+
+	piece = piece < target / 2 ? piece : target / 2;
 
 	while (s->phase == PAYER_PAYING && !s->capped) {
 		uint64_t paid = payer_paid_bytes(s), used = payer_used(s);

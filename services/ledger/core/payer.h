@@ -5,8 +5,9 @@
  * for. [P-70] A priced hop is asked for a Quote (commit, least face, window), then tickets are sent so
  * that what we paid stays ahead of what we used:
  *
- *   quantum    256 KiB at first, grows by a third with every ticket that is acknowledged, to 4 MiB
- *   ticket     half a quantum
+ *   quantum    256 KiB at first, grows by a third with every ticket that is acknowledged, to what was
+ *              used so far, twice, and 256 KiB, at most 4 MiB
+ *   ticket     half a quantum; a quarter while it is small, so that it grows as fast as a download
  *   ahead      granted + on the way - used; topped up to two quanta, never beyond
  *   on the way at most PAYER_PIPELINE tickets, whose numbers span less than PAYER_SPAN
  *
@@ -36,6 +37,7 @@
 #define PAYER_POSITIONS 3
 #define QUANTUM_MIN ((uint64_t)256 << 10)
 #define QUANTUM_MAX ((uint64_t)4 << 20)
+#define PIECE_SMALL ((uint64_t)1 << 20)
 #define TICKET_BYTES_MIN ((uint64_t)16 << 10) /* a hop that accepts less ahead cannot be used */
 /* Largest win that we accept to draw for, as traffic at the hop's price: bounds the variance. */
 #define FACE_BYTES_MAX ((uint64_t)16 << 30)
