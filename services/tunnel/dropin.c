@@ -21,6 +21,7 @@
 
 #include "device.h"
 #include "lib/sys/log.h"
+#include "link.h"
 #include "netmon.h"
 #include "uapi.h"
 
@@ -77,6 +78,20 @@ static int env_number(const char *name, int max, int otherwise)
 	return *end == '\0' && v >= 0 && v <= max ? (int)v : -1;
 }
 
+#define DROPIN_MTU 1420 /* fits 1500 with IPv6 outside, as wireguard-go has it */
+
+/* Best effort: it works with what the kernel chose, only with more delay. */
+static void tun_settle(const char *name)
+{
+	struct link l;
+
+	if (link_open(&l) != OK)
+		return;
+	if (link_set(&l, link_index(name), false, DROPIN_MTU, TUN_QUEUE_LEN) != OK)
+		log_warn("MTU and queue length of %s stay as they are", name);
+	link_close(&l);
+}
+
 static int tun_begin(struct dropin *d)
 {
 	const int fd = env_number("WG_TUN_FD", 1 << 20, -1);
@@ -92,6 +107,8 @@ static int tun_begin(struct dropin *d)
 		errno = EINVAL;
 	} else {
 		e = tun_open(name, d->plane.n_workers, kind, d->tun_fds);
+		if (e == OK)
+			tun_settle(kind->name);
 	}
 	if (e != OK) {
 		fprintf(stderr, "mvpn-tunnel: the TUN device %s cannot be made: %s\n", d->name, strerror(errno));

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """mvpn-tunnel as a userspace WireGuard, against wireguard-go, wg and wg-quick as Debian has them."""
+import base64
+import hashlib
 import os
+import random
+import re
 import socket
+import struct
 import subprocess
+import threading
 
 import pytest
 
-from world import OURS, THEIRS, World, datagrams, genkey, ping, pubkey, reaches, run, transfer, wait_until
+from world import OURS, THEIRS, BadWire, World, datagrams, genkey, ping, pubkey, reaches, run, transfer, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces and interfaces: needs root")
 
@@ -196,6 +202,97 @@ def test_replays_and_garbage_are_dropped(world):
     a.close()
     n = a.counters()
     assert n["rx_bad"] + n["rx_no_index"] >= 50
+
+
+def test_a_hostile_wire(world):
+    """What arrives is right and once, whatever the wire repeats, changes, cuts or invents."""
+    a, b = world.pair(OURS, OURS, env={"MVPN_WORKERS": "2"})
+    wire = BadWire(world.right, 6000, ("198.18.0.2", 5002), seed=4)
+    try:
+        a.set("peer", b.public, "endpoint", "198.18.0.2:6000")
+        reaches(world.left, "10.9.0.2")
+        p = world.left.run("ping", "-c", "300", "-i", "0.005", "-W", "2", "10.9.0.2")
+        assert "duplicates" not in p.stdout
+        datagrams(world.left, world.right, "10.9.0.2", [0, 100, 1300] * 10)
+        transfer(world.left, world.right, "10.9.0.2", 2 * MIB)
+    finally:
+        wire.close()
+    assert wire.n_bad > 100
+    for i in (a, b):
+        i.close()
+        assert i.counters()["rx_not_opened"] > 20
+
+
+def forged_initiation(public, sender):
+    """Type 1 with a right mac1 (which anyone can make who knows the public key) and nonsense inside."""
+    msg = struct.pack("<II", 1, sender) + os.urandom(108)
+    key = hashlib.blake2s(b"mac1----" + base64.b64decode(public)).digest()
+    return msg + hashlib.blake2s(msg, key=key, digest_size=16).digest() + bytes(16)
+
+
+def test_cookies_under_a_flood(world):
+    """Forged initiations cost little, are answered with cookies, and who takes the cookie gets in."""
+    a, b = world.pair()
+    reaches(world.left, "10.9.0.2")
+    flood = world.right.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    flood.settimeout(0)
+    messages = [forged_initiation(a.public, n) for n in range(2000)]
+    stop = threading.Event()
+
+    def run_flood():
+        while not stop.is_set():
+            for m in messages:
+                flood.sendto(m, ("198.18.0.1", 5001))
+    t = threading.Thread(target=run_flood)
+    t.start()
+    try:
+        # What has keys goes on.
+        p = world.left.run("ping", "-c", "100", "-i", "0.01", "-W", "2", "10.9.0.2")
+        assert int(re.search(r"(\d+) received", p.stdout).group(1)) >= 80
+        # A new handshake of theirs gets through by its cookie.
+        b.set("peer", a.public, "remove")
+        b.set("peer", a.public, "endpoint", "198.18.0.1:5001", "allowed-ips", "10.9.0.1/32")
+        reaches(world.right, "10.9.0.1")
+    finally:
+        stop.set()
+        t.join()
+    cookies = 0
+    try:
+        while len(flood.recv(200)) == 64:
+            cookies += 1
+    except BlockingIOError:
+        pass
+    flood.close()
+    assert cookies > 0
+    a.close()
+    n = a.counters()
+    assert n["cookies_sent"] > 1000 and n["handshakes_denied"] > 0, n
+
+
+def test_random_requests(world):
+    """The configuration socket against nonsense: an errno each time, and it goes on."""
+    i = world.interface(world.left, OURS, 1)
+    rng = random.Random(3)
+    keys = ["private_key", "listen_port", "fwmark", "replace_peers", "public_key", "remove", "update_only",
+            "preshared_key", "endpoint", "persistent_keepalive_interval", "replace_allowed_ips", "allowed_ip",
+            "protocol_version", "", "x"]
+    values = ["true", "false", "", "0", "1", "-1", "65535", "65536", "99999999999999999999", "11" * 32, "00" * 32,
+              "10.0.0.0/8", "10.0.0.0/99", "::/0", "-10.0.0.0/8", "1.2.3.4:5", "[::1]:5", "[fe80::1%lo]:9", "[::1%]:1",
+              "=", "%s%n", "a" * 5000]
+    for _ in range(400):
+        lines = [f"{rng.choice(keys)}={rng.choice(values)}" for _ in range(rng.randrange(12))]
+        if rng.random() < 0.1:
+            lines.insert(0, rng.choice(values))
+        # A port of another's, or one that may not be bound, is an answer as well.
+        assert i.uapi("set=1\n" + "\n".join(lines) + "\n\n")[-1].startswith("errno=")
+    assert i.uapi("get=1\n\n")[-1] == "errno=0"
+    # Half a request, then the end; many connections at once.
+    for n in range(40):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(i.socket_path)
+        s.sendall(b"set=1\nprivate_key=" if n % 2 else b"\0" * n)
+        s.close()
+    assert i.uapi("get=1\n\n")[-1] == "errno=0"
 
 
 # ---- configuration --------------------------------------------------------------------------------

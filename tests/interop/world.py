@@ -7,7 +7,9 @@ import ctypes
 import hashlib
 import itertools
 import os
+import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -281,3 +283,66 @@ def datagrams(sender, receiver, address, sizes):
             raise AssertionError(f"{n} bytes do not come through")
     server.close()
     client.close()
+
+
+class BadWire:
+    """Carries datagrams between two endpoints in namespace ns and does to some of them what a hostile wire can:
+    repeats them, also much later, changes a bit, cuts them, lets them overtake each other."""
+
+    def __init__(self, ns, port, target, seed):
+        self.rng = random.Random(seed)
+        self.target = target
+        self.near, self.far = (ns.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.near.bind(("0.0.0.0", port))
+        self.far.connect(target)
+        self.source = None
+        self.kept = {self.near: [], self.far: []}
+        self.n_bad = 0
+        self.stop = False
+        self.thread = threading.Thread(target=self.carry)
+        self.thread.start()
+
+    def send(self, way, data):
+        if way is self.near:  # came from the near side
+            self.far.send(data)
+        elif self.source:
+            self.near.sendto(data, self.source)
+
+    def carry(self):
+        while not self.stop:
+            for s in select.select([self.near, self.far], [], [], 0.1)[0]:
+                try:
+                    data, source = s.recvfrom(65536)
+                except OSError:
+                    continue
+                if s is self.near:
+                    self.source = source
+                self.mishandle(s, data)
+
+    def mishandle(self, way, data):
+        kept, dice = self.kept[way], self.rng.random()
+        if len(kept) < 1000:
+            kept.append(data)
+        if dice < 0.1:
+            self.send(way, self.rng.choice(kept))
+        elif dice < 0.15:
+            bad = bytearray(data)
+            bad[self.rng.randrange(len(bad))] ^= 1 << self.rng.randrange(8)
+            self.send(way, bytes(bad))
+        elif dice < 0.2:
+            self.send(way, data[:self.rng.randrange(len(data))])
+        elif dice < 0.25:
+            self.send(way, data + bytes(self.rng.randrange(1, 50)))
+        elif dice < 0.3:
+            self.send(way, bytes(self.rng.randbytes(self.rng.randrange(200))))
+        self.n_bad += dice < 0.3
+        try:
+            self.send(way, data)
+        except OSError:
+            pass
+
+    def close(self):
+        self.stop = True
+        self.thread.join()
+        self.near.close()
+        self.far.close()
