@@ -449,9 +449,6 @@ static bool tunnel_ready(struct router *r, struct when now)
 
 static void rest(struct router *r, struct when now)
 {
-	/* Not before somebody said what is wanted: the snapshot may still bring a live route. */
-	if (!r->want.known)
-		return;
 	if (r->vpn.live != 0)
 		r->sink->use(r->sink->ctx, 0);
 	for (size_t i = 0; i < PATHS_MAX; i++)
@@ -490,11 +487,10 @@ void vpn_step(struct router *r, struct when now)
 	knowledge_review(r, now);
 	directory_watch(r, now);
 	paths_review(r, now);
-	if (r->want.on || !r->want.known) {
-		if (r->want.on && tunnel_ready(r, now))
-			work(r, now);
-	} else if (tunnel_ready(r, now)) {
+	/* While nobody has said what is wanted, the snapshot may still bring a live route: no rest. */
+	if (r->want.on && tunnel_ready(r, now))
+		work(r, now);
+	else if (r->want.known && !r->want.on && tunnel_ready(r, now))
 		rest(r, now);
-	}
 	phase_review(r, now);
 }
