@@ -4,6 +4,6 @@
 
 int main(int argc, char **argv)
 {
-	return ctl_main(argc, argv, ROLE_ROUTER, router_help,
-		sizeof(router_help) / sizeof(router_help[0]));
+	return ctl_main(
+		argc, argv, ROLE_ROUTER, router_help, sizeof(router_help) / sizeof(router_help[0]));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Messages of the other services, decoded by the bus: handed to the core's intake, which checks each
- * field. Who may say what stands in the table below. */
+/* Messages of the other services, decoded by the bus: handed to the core's intake, which checks
+ * each field. Who may say what stands in the table below. */
 #include <string.h>
 
 #include "core/intake.h"
@@ -47,7 +47,8 @@ static void on_link(void *state, enum role to)
 		outbox_state(state, true);
 }
 
-/* Gateway's wishes stay in force until it speaks again: a route does not end with the page's server. */
+/* Gateway's wishes stay in force until it speaks again: a route does not end with the page's
+ * server. */
 static void on_hello(void *state, enum role from, bool restarted)
 {
 	struct state *s = state;

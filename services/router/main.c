@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mvpn-router: the session that the user wants, and the routes that carry it.
  *
- * May: read keys/reputation.key and the geography file at start; write state/router/guards; talk to the
- * node's own bus and to Redis by a unix socket. It has no socket to the network. Needs no capability. */
+ * May: read keys/reputation.key and the geography file at start; write state/router/guards; talk to
+ * the node's own bus and to Redis by a unix socket. It has no socket to the network. Needs no
+ * capability. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,9 @@ static enum err weigh_storage_make(struct weigh_storage *w, uint32_t n)
 	w->cum_middle = calloc(n, sizeof(*w->cum_middle));
 	w->cum_exit = calloc(n, sizeof(*w->cum_exit));
 	return w->rows != NULL && w->order != NULL && w->sums != NULL && w->cum_middle != NULL &&
-			w->cum_exit != NULL
-		? OK : ERR_FULL;
+			       w->cum_exit != NULL
+		       ? OK
+		       : ERR_FULL;
 }
 
 static void weigh_storage_free(struct weigh_storage *w)
@@ -86,7 +88,8 @@ static enum err geo_open(struct state *s, const char *path)
 	char why[200];
 
 	if (path[0] == '\0') {
-		log_warn("node.ini: [node] geo is not set: countries and networks of relays are unknown");
+		log_warn("node.ini: [node] geo is not set: countries and networks of relays are "
+			 "unknown");
 		return OK;
 	}
 	if (geo_load(path, &s->geo, why) == OK)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* state/router/guards: the one thing that the router keeps on disk. Relays and days, nothing else. */
+/* state/router/guards: the one thing that the router keeps on disk. Relays and days, nothing else.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,8 @@ void memory_guards_load(struct state *s)
 		return;
 	}
 	if (strlen(text) != len || guards_decode(text, when_of(s), &s->r->guards) != OK) {
-		log_warn("state/router/guards is damaged: put aside as guards.bad, guards are drawn anew");
+		log_warn("state/router/guards is damaged: put aside as guards.bad, guards are "
+			 "drawn anew");
 		put_aside(path);
 	}
 	free(text);

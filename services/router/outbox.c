@@ -34,7 +34,8 @@ static void build(void *ctx, const struct path *p, const struct peer *const *hop
 
 static void use(void *ctx, uint32_t route)
 {
-	const mvpn_TunnelIn out = {.which_body = mvpn_TunnelIn_use_route_tag, .body.use_route.route = route};
+	const mvpn_TunnelIn out = {
+		.which_body = mvpn_TunnelIn_use_route_tag, .body.use_route.route = route};
 
 	tunnel_tell(ctx, &out);
 }

@@ -22,11 +22,7 @@ static const char put_script[] =
 	"redis.call('EXPIRE',KEYS[1],ARGV[4]) "
 	"return n";
 
-enum request_kind {
-	REQUEST_FREE,
-	REQUEST_READ,
-	REQUEST_WRITE
-};
+enum request_kind { REQUEST_FREE, REQUEST_READ, REQUEST_WRITE };
 
 struct request {
 	struct redis *redis;
@@ -257,8 +253,10 @@ static bool stored_take(struct redis *r, struct peer *p, const redisReply *reply
 	if (reply->elements != 3 || !number_from(reply->element[0], &version))
 		return false;
 	p->version = version;
-	if (!number_from(reply->element[1], &day) || reply->element[2]->type != REDIS_REPLY_STRING ||
-		rep_decode(reply->element[2]->str, day, when_day(r->now), r->now.mono, &stored) != OK)
+	if (!number_from(reply->element[1], &day) ||
+		reply->element[2]->type != REDIS_REPLY_STRING ||
+		rep_decode(reply->element[2]->str, day, when_day(r->now), r->now.mono, &stored) !=
+			OK)
 		return false;
 	rep_merge(&p->rep, &stored, !p->synced);
 	r->peers->serial++;
@@ -389,7 +387,8 @@ void redis_tick(struct redis *r, struct when now)
 		return;
 	}
 	if (stuck(r)) {
-		redisAsyncFree(r->ac); /* calls on_reply for each; on_disconnect if it was connected */
+		redisAsyncFree(
+			r->ac); /* calls on_reply for each; on_disconnect if it was connected */
 		if (r->ac != NULL) {
 			r->events = 0;
 			r->ac = NULL;

@@ -2,13 +2,13 @@
 /* Reputation in Redis: shared by the node's services, lost with Redis and no harm done.
  *
  * One hash per relay, `mvpn:rep:<hex>` where <hex> is a BLAKE2b of the node id under
- * keys/reputation.key: v (version), d (day), s (rep_encode's text). No id, no address, no time finer
- * than a day, no single session. Keys expire after REDIS_KEEP_DAYS.
- * A relay's entry is read once and joined with what was learned before it came; from then on changes
- * are written by a script that compares the version, so a second writer is noticed and joined, not
- * overwritten. A key that is gone is written anew: after each connect everything known is dirty.
- * While Redis is away or stuck the core goes on with what it remembers; tries go on with back-off.
- * At most REDIS_IN_FLIGHT commands wait for an answer; one that waits REDIS_PATIENCE ends the link. */
+ * keys/reputation.key: v (version), d (day), s (rep_encode's text). No id, no address, no time
+ * finer than a day, no single session. Keys expire after REDIS_KEEP_DAYS. A relay's entry is read
+ * once and joined with what was learned before it came; from then on changes are written by a
+ * script that compares the version, so a second writer is noticed and joined, not overwritten. A
+ * key that is gone is written anew: after each connect everything known is dirty. While Redis is
+ * away or stuck the core goes on with what it remembers; tries go on with back-off. At most
+ * REDIS_IN_FLIGHT commands wait for an answer; one that waits REDIS_PATIENCE ends the link. */
 #ifndef ROUTER_REDIS_H
 #define ROUTER_REDIS_H
 
@@ -22,7 +22,7 @@
 #define REDIS_LAP_EVERY DUR_S(2) /* between looks for what is new */
 #define REDIS_WALK 4096		 /* entries looked at per turn */
 #define REDIS_KEEP_DAYS 30
-#define REDIS_KEY_SIZE 32	 /* keys/reputation.key */
+#define REDIS_KEY_SIZE 32 /* keys/reputation.key */
 
 struct redis;
 

@@ -24,8 +24,8 @@ struct state {
 	struct router_sink sink;
 	struct geo geo;
 	struct redis *redis;
-	mono_t told_at;		/* the gateway, last */
-	mono_t guards_try_at;	/* when writing them failed */
+	mono_t told_at;	      /* the gateway, last */
+	mono_t guards_try_at; /* when writing them failed */
 	bool guards_failed;
 	uint64_t refused_messages;
 };

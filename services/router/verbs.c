@@ -26,7 +26,9 @@ static int64_t in_s(const struct state *s, mono_t t)
 {
 	mono_t now = service_now(s->service);
 
-	return t.ns <= now.ns || t.ns == UINT64_MAX ? -1 : (int64_t)(mono_since(now, t).ns / 1000000000u);
+	return t.ns <= now.ns || t.ns == UINT64_MAX
+		       ? -1
+		       : (int64_t)(mono_since(now, t).ns / 1000000000u);
 }
 
 static int64_t ago_s(const struct state *s, mono_t t)
@@ -104,11 +106,14 @@ static enum err verb_session(void *state, int argc, char *const *argv, struct ct
 	(void)argc;
 	(void)argv;
 	for (size_t i = 0; i < r->want.n_countries; i++)
-		snprintf(countries + strlen(countries), sizeof(countries) - strlen(countries), "%s%s",
-			i == 0 ? "" : ",", r->want.countries[i]);
+		snprintf(countries + strlen(countries), sizeof(countries) - strlen(countries),
+			"%s%s", i == 0 ? "" : ",", r->want.countries[i]);
 	ctl_row(o, "session");
 	ctl_flag(o, "wanted", r->want.on);
-	ctl_text(o, "wanted_by", r->want.known ? "gateway" : r->want.implied ? "live route" : "nobody yet");
+	ctl_text(o, "wanted_by",
+		r->want.known	  ? "gateway"
+		: r->want.implied ? "live route"
+				  : "nobody yet");
 	ctl_number(o, "hops", r->want.n_hops);
 	ctl_text(o, "exit_countries", countries[0] == '\0' ? "any" : countries);
 	ctl_flag(o, "pay", r->want.pay);
@@ -150,7 +155,9 @@ static void hops_word(struct state *s, const struct path *p, char *buf, size_t l
 		const struct peer *peer = hop_peer(s, p, k);
 
 		snprintf(buf + strlen(buf), len - strlen(buf), "%s%s(%s)", k == 0 ? "" : " > ",
-			peer == NULL ? "?" : peer->name[0] == '\0' ? "-" : peer->name,
+			peer == NULL		? "?"
+			: peer->name[0] == '\0' ? "-"
+						: peer->name,
 			peer == NULL || peer->country[0] == '\0' ? "?" : peer->country);
 	}
 }
@@ -209,8 +216,9 @@ static enum err verb_route(void *state, int argc, char *const *argv, struct ctl_
 		return ctl_fail(o, ERR_INVALID, "a route is a number; `show routes` lists them");
 	const struct path *p = path_find(s->r, (uint32_t)id);
 	if (p == NULL)
-		return ctl_fail(o, ERR_NOT_FOUND, argc > 1 ? "no such route; `show routes` lists them"
-							   : "no route is in use");
+		return ctl_fail(o, ERR_NOT_FOUND,
+			argc > 1 ? "no such route; `show routes` lists them"
+				 : "no route is in use");
 	for (unsigned int k = 0; k < p->n_hops; k++)
 		hop_row(s, p, k, o);
 	return OK;
@@ -331,7 +339,8 @@ static enum err verb_guards(void *state, int argc, char *const *argv, struct ctl
 		ctl_number(o, "days_left", (int64_t)g->expires_day - today);
 		ctl_number(o, "failures", g->n_fails);
 		ctl_number(o, "retry_s", in_s(s, g->retry_at));
-		ctl_real(o, "rtt_ms", ms_of_us(p == NULL || p->rep.n_rtt == 0 ? g->rtt_us : p->rep.srtt_us));
+		ctl_real(o, "rtt_ms",
+			ms_of_us(p == NULL || p->rep.n_rtt == 0 ? g->rtt_us : p->rep.srtt_us));
 		ctl_number(o, "circuits", g->n_tried);
 		ctl_number(o, "completed", g->n_lived);
 	}
@@ -384,18 +393,22 @@ static enum err verb_counters(void *state, int argc, char *const *argv, struct c
 		const char *what;
 		uint64_t n;
 	} all[] = {{"routes built", r->count.built}, {"attempts failed", r->count.failed},
-		{"probes without answer", r->count.probed_bad}, {"attempts timed out", r->count.timed_out},
-		{"live routes that died", r->count.dead}, {"spares that took over", r->count.promoted},
-		{"exits saved by another path", r->count.repaired}, {"route changes", r->count.hops_done},
-		{"unknown routes closed", r->count.orphans}, {"guards dropped", r->guards.n_dropped},
-		{"messages refused", s->refused_messages},
+		{"probes without answer", r->count.probed_bad},
+		{"attempts timed out", r->count.timed_out},
+		{"live routes that died", r->count.dead},
+		{"spares that took over", r->count.promoted},
+		{"exits saved by another path", r->count.repaired},
+		{"route changes", r->count.hops_done}, {"unknown routes closed", r->count.orphans},
+		{"guards dropped", r->guards.n_dropped}, {"messages refused", s->refused_messages},
 		{"relays refused, table full", r->peers.count.refused_full},
 		{"descriptors refused", r->peers.count.refused_bad},
 		{"country claims ignored", r->peers.count.claims_ignored},
 		{"snapshots cut short", r->peers.count.snapshots_short},
-		{"relays forgotten for room", r->peers.count.evicted}, {"redis connects", c->connects},
-		{"redis links lost", c->losses}, {"redis reads", c->reads}, {"redis writes", c->writes},
-		{"redis writes joined with another's", c->conflicts}, {"redis values refused", c->bad_values}};
+		{"relays forgotten for room", r->peers.count.evicted},
+		{"redis connects", c->connects}, {"redis links lost", c->losses},
+		{"redis reads", c->reads}, {"redis writes", c->writes},
+		{"redis writes joined with another's", c->conflicts},
+		{"redis values refused", c->bad_values}};
 
 	(void)argc;
 	(void)argv;
@@ -409,7 +422,8 @@ static enum err verb_counters(void *state, int argc, char *const *argv, struct c
 static enum err pick_policy(struct state *s, int argc, char *const *argv, struct ctl_out *o,
 	struct policy *ret, uint64_t *ret_n)
 {
-	const char *country = flag_value(argc, argv, "--exit"), *hops = flag_value(argc, argv, "--hops");
+	const char *country = flag_value(argc, argv, "--exit"),
+		   *hops = flag_value(argc, argv, "--hops");
 	const char *n = flag_value(argc, argv, "--n");
 	struct policy policy = router_policy(s->r, when_of(s));
 	uint64_t v = policy.n_hops;
@@ -440,8 +454,9 @@ static void pick_row(const struct state *s, const struct pick *pick, struct ctl_
 		char id[9];
 
 		sodium_bin2hex(id, sizeof(id), p->node_id, 4);
-		snprintf(route + strlen(route), sizeof(route) - strlen(route), "%s%s(%s)", k == 0 ? "" : " > ",
-			p->name[0] == '\0' ? id : p->name, p->country[0] == '\0' ? "?" : p->country);
+		snprintf(route + strlen(route), sizeof(route) - strlen(route), "%s%s(%s)",
+			k == 0 ? "" : " > ", p->name[0] == '\0' ? id : p->name,
+			p->country[0] == '\0' ? "?" : p->country);
 	}
 	ctl_row(o, "picks");
 	ctl_text(o, "route", route);

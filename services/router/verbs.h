@@ -16,7 +16,8 @@ static const struct ctl_help router_help[] = {
 	{"show reputation [--all]", "what was learned about relays; --all: also where nothing was"},
 	{"show reasons", "why the live route was chosen, and what happened last"},
 	{"show counters", "attempts, failures, refusals, Redis"},
-	{"pick [--exit CC] [--hops N] [--n K]", "choose K routes as the router would, with reasons; builds nothing"},
+	{"pick [--exit CC] [--hops N] [--n K]",
+		"choose K routes as the router would, with reasons; builds nothing"},
 };
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* RouterIn from bytes: decoded as the bus does, taken in, stepped. Several messages in one input, each
- * after two bytes of length. */
+/* RouterIn from bytes: decoded as the bus does, taken in, stepped. Several messages in one input,
+ * each after two bytes of length. */
 #include <pb_decode.h>
 
 #include "tests/harness/router_fuzz.h"

@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	memcpy(text, data + 4, len - 4);
 	text[len - 4] = '\0';
-	if (rep_decode(text, data[0] | (uint32_t)data[1] << 8, data[2] | (uint32_t)data[3] << 8, now, &r) != OK)
+	if (rep_decode(text, data[0] | (uint32_t)data[1] << 8, data[2] | (uint32_t)data[3] << 8,
+		    now, &r) != OK)
 		return 0;
 	check(&r, now);
 	rep_good(&own, now, 3);

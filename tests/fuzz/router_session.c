@@ -20,12 +20,16 @@ static struct path_facts facts(struct fuzz_world *w, uint32_t route, uint8_t whi
 	struct path_hop room[static POLICY_HOPS_MAX])
 {
 	const struct path *p = path_find(&w->r, route);
-	struct path_facts f = {.route = route, .hops = room, .n_hops = 3, .in_use = (which & 1) != 0};
+	struct path_facts f = {
+		.route = route, .hops = room, .n_hops = 3, .in_use = (which & 1) != 0};
 
 	for (unsigned int k = 0; k < 3; k++) {
-		room[k] = (struct path_hop){.rtt_us = 1000u * (k + 1) * which, .session = route * 4 + k};
-		memcpy(room[k].node_id, p != NULL && k < p->n_hops ? p->hops[k].node_id
-			: w->ids[(which + k * 5u) % FUZZ_RELAYS], NODE_ID_SIZE);
+		room[k] = (struct path_hop){
+			.rtt_us = 1000u * (k + 1) * which, .session = route * 4 + k};
+		memcpy(room[k].node_id,
+			p != NULL && k < p->n_hops ? p->hops[k].node_id
+						   : w->ids[(which + k * 5u) % FUZZ_RELAYS],
+			NODE_ID_SIZE);
 	}
 	return f;
 }
@@ -40,8 +44,11 @@ static void event(struct fuzz_world *w, uint8_t what, uint8_t which)
 	char why[NOTE_MAX];
 
 	switch (what % 20) {
-	case 0: case 1: {
-		struct wish wish = {.on = which % 5 != 0, .hops = which % 4, .countries = &countries[which % 3],
+	case 0:
+	case 1: {
+		struct wish wish = {.on = which % 5 != 0,
+			.hops = which % 4,
+			.countries = &countries[which % 3],
 			.n_countries = which & 1};
 		(void)!vpn_on_set_session(r, &wish, w->now, why);
 		break;
@@ -50,7 +57,8 @@ static void event(struct fuzz_world *w, uint8_t what, uint8_t which)
 		(void)!vpn_on_new_route(r, w->now);
 		break;
 	case 3:
-		vpn_on_settings(r, (which & 1) != 0, which & 2 ? 500 : 0, which & 4 ? which : 0, w->now);
+		vpn_on_settings(
+			r, (which & 1) != 0, which & 2 ? 500 : 0, which & 4 ? which : 0, w->now);
 		break;
 	case 4:
 		vpn_on_link(r, which & 1, w->now);
@@ -65,13 +73,16 @@ static void event(struct fuzz_world *w, uint8_t what, uint8_t which)
 	case 7:
 		vpn_on_lives_complete(r, w->now);
 		break;
-	case 8: case 9: case 10:
+	case 8:
+	case 9:
+	case 10:
 		vpn_on_built(r, &f, w->now);
 		break;
 	case 11:
-		vpn_on_failed(r, route, which % 5, (enum err)-(which % 12), "x", w->now);
+		vpn_on_failed(r, route, which % 5, (enum err) - (which % 12), "x", w->now);
 		break;
-	case 12: case 13:
+	case 12:
+	case 13:
 		vpn_on_probed(r, route, which % 4 != 0, w->now);
 		break;
 	case 14:
@@ -87,13 +98,15 @@ static void event(struct fuzz_world *w, uint8_t what, uint8_t which)
 		vpn_on_measured(r, w->ids[which % FUZZ_RELAYS], which & 64, which * 1000u, w->now);
 		break;
 	case 18:
-		vpn_on_payment(r, route * 4 + which % 3, room[which % 3].node_id, which & 32, "x", w->now);
+		vpn_on_payment(
+			r, route * 4 + which % 3, room[which % 3].node_id, which & 32, "x", w->now);
 		break;
 	default:
 		if (which & 128)
 			peers_gone(&r->peers, w->ids[which % FUZZ_RELAYS]);
 		else
-			(void)!peers_learn(&r->peers, w->descriptors[which % FUZZ_RELAYS], DESCRIPTOR_SIZE, w->now);
+			(void)!peers_learn(&r->peers, w->descriptors[which % FUZZ_RELAYS],
+				DESCRIPTOR_SIZE, w->now);
 	}
 }
 
@@ -139,7 +152,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		uint64_t ms = 1ull << (data[i + 2] & 15);
 
 		w->now.mono = mono_add(w->now.mono, DUR_MS(data[i + 2] & 128 ? ms : 0));
-		w->now.wall.s = 20000LL * DAY_S + (int64_t)((w->now.mono.ns - 1000000000000ull) / 1000000000u);
+		w->now.wall.s = 20000LL * DAY_S +
+				(int64_t)((w->now.mono.ns - 1000000000000ull) / 1000000000u);
 		event(w, data[i], data[i + 1]);
 		vpn_step(&w->r, w->now);
 		fuzz_invariants(w);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A router's core with a directory of 24 signed relays, for fuzz targets: made once, reset per input. */
+/* A router's core with a directory of 24 signed relays, for fuzz targets: made once, reset per
+ * input. */
 #ifndef ROUTER_FUZZ_H
 #define ROUTER_FUZZ_H
 
@@ -37,12 +38,12 @@ struct fuzz_world {
 	uint32_t n_open; /* ordered and neither closed by us nor told to be over */
 };
 
-#define CHECK(cond)                                                                    \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);     \
-			abort();                                                       \
-		}                                                                      \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 static void fuzz_build(void *ctx, const struct path *p, const struct peer *const *hops)
@@ -83,9 +84,12 @@ static void fuzz_measure(void *ctx, const struct peer *p)
 
 static void fuzz_relay_make(struct fuzz_world *w, unsigned int i)
 {
-	struct descriptor d = {.seq = 1, .roles = DESCRIPTOR_RELAY | (i % 2 == 0 ? 0u : DESCRIPTOR_EXIT4),
-		.not_before = w->now.wall, .expires = {w->now.wall.s + DESCRIPTOR_LIFE_MAX_S},
-		.ep4 = {{NET_IP4, {20, (uint8_t)i, 0, 1}}, 51820}, .wg_pk = {1}};
+	struct descriptor d = {.seq = 1,
+		.roles = DESCRIPTOR_RELAY | (i % 2 == 0 ? 0u : DESCRIPTOR_EXIT4),
+		.not_before = w->now.wall,
+		.expires = {w->now.wall.s + DESCRIPTOR_LIFE_MAX_S},
+		.ep4 = {{NET_IP4, {20, (uint8_t)i, 0, 1}}, 51820},
+		.wg_pk = {1}};
 	uint8_t sk[64], seed[32] = {(uint8_t)i, 1};
 
 	crypto_sign_seed_keypair(d.node_id, sk, seed);
@@ -94,7 +98,8 @@ static void fuzz_relay_make(struct fuzz_world *w, unsigned int i)
 	CHECK(descriptor_sign(&d, sk, w->descriptors[i]) == OK);
 	memcpy(w->ids[i], d.node_id, NODE_ID_SIZE);
 	w->geo_rows[i] = (struct geo_row){.prefix = {{NET_IP4, {20, (uint8_t)i}}, 16},
-		.country = {'C', (char)('A' + i % 4), 0}, .asn = 1000 + i};
+		.country = {'C', (char)('A' + i % 4), 0},
+		.asn = 1000 + i};
 }
 
 static struct fuzz_world *fuzz_world_get(void)
@@ -109,7 +114,8 @@ static struct fuzz_world *fuzz_world_get(void)
 			fuzz_relay_make(w, i);
 		w->geo = (struct geo){w->geo_rows, FUZZ_RELAYS};
 		geo_sort(&w->geo);
-		w->sink = (struct router_sink){w, fuzz_build, fuzz_use, fuzz_close, fuzz_probe, fuzz_measure};
+		w->sink = (struct router_sink){
+			w, fuzz_build, fuzz_use, fuzz_close, fuzz_probe, fuzz_measure};
 		w->storage = (struct router_storage){w->peers, w->index,
 			{w->rows, w->order, w->sums, w->cum_middle, w->cum_exit}, FUZZ_CAPACITY};
 	}

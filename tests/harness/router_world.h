@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A world for tests of the router: relays with descriptors and a geography, a router's core in it, a
- * list of the orders that it gave. Included by one test program each. */
+/* A world for tests of the router: relays with descriptors and a geography, a router's core in it,
+ * a list of the orders that it gave. Included by one test program each. */
 #ifndef ROUTER_WORLD_H
 #define ROUTER_WORLD_H
 
@@ -36,7 +36,7 @@ struct relay {
 	unsigned int host;
 	uint32_t roles;
 	uint64_t price[HOP_ROLES];
-	uint8_t family;      /* 0 none */
+	uint8_t family; /* 0 none */
 	bool only4, only6;
 	uint8_t node_id[NODE_ID_SIZE];
 	uint8_t sk[64];
@@ -44,13 +44,7 @@ struct relay {
 	uint64_t seq;
 };
 
-enum order_kind {
-	ORDER_BUILD,
-	ORDER_USE,
-	ORDER_CLOSE,
-	ORDER_PROBE,
-	ORDER_MEASURE
-};
+enum order_kind { ORDER_BUILD, ORDER_USE, ORDER_CLOSE, ORDER_PROBE, ORDER_MEASURE };
 
 struct order {
 	enum order_kind kind;
@@ -103,7 +97,8 @@ static void order_add(void *ctx, const struct order *o)
 
 static void world_build(void *ctx, const struct path *p, const struct peer *const *hops)
 {
-	struct order o = {.kind = ORDER_BUILD, .route = p->id, .exit_of = p->exit_of, .n_hops = p->n_hops};
+	struct order o = {
+		.kind = ORDER_BUILD, .route = p->id, .exit_of = p->exit_of, .n_hops = p->n_hops};
 
 	for (unsigned int k = 0; k < p->n_hops; k++)
 		o.hops[k] = relay_number(ctx, hops[k]->node_id);
@@ -127,7 +122,8 @@ static void world_probe(void *ctx, uint32_t route)
 
 static void world_measure(void *ctx, const struct peer *p)
 {
-	order_add(ctx, &(struct order){.kind = ORDER_MEASURE, .n_hops = 1,
+	order_add(ctx, &(struct order){.kind = ORDER_MEASURE,
+			       .n_hops = 1,
 			       .hops = {relay_number(ctx, p->node_id)}});
 }
 
@@ -137,9 +133,11 @@ static void geo_fill(struct world *w)
 	for (unsigned int as = 0; as < 256; as++) {
 		char line[80];
 
-		snprintf(line, sizeof(line), "20.%u.0.0/16,C%c,%u,x", as, 'A' + as % w->n_countries, 1000 + as);
+		snprintf(line, sizeof(line), "20.%u.0.0/16,C%c,%u,x", as, 'A' + as % w->n_countries,
+			1000 + as);
 		assert_int_equal(geo_row_parse(line, &w->geo.rows[w->geo.n_rows++]), OK);
-		snprintf(line, sizeof(line), "2a%02x::/16,C%c,%u,x", as, 'A' + as % w->n_countries, 1000 + as);
+		snprintf(line, sizeof(line), "2a%02x::/16,C%c,%u,x", as, 'A' + as % w->n_countries,
+			1000 + as);
 		assert_int_equal(geo_row_parse(line, &w->geo.rows[w->geo.n_rows++]), OK);
 	}
 	geo_sort(&w->geo);
@@ -186,7 +184,8 @@ UNUSED static struct world *world_new(uint8_t seed, unsigned int n_countries)
 	w->now = (struct when){{1000000000000ull}, {(int64_t)DAY0 * DAY_S}};
 	geo_fill(w);
 	w->r = calloc(1, sizeof(*w->r));
-	w->sink = (struct router_sink){w, world_build, world_use, world_close, world_probe, world_measure};
+	w->sink = (struct router_sink){
+		w, world_build, world_use, world_close, world_probe, world_measure};
 	world_boot(w, seed);
 	return w;
 }
@@ -203,17 +202,23 @@ UNUSED static void world_free(struct world *w)
 
 UNUSED static void relay_sign(struct world *w, struct relay *relay)
 {
-	struct descriptor d = {.roles = relay->roles, .seq = ++relay->seq, .not_before = w->now.wall,
+	struct descriptor d = {.roles = relay->roles,
+		.seq = ++relay->seq,
+		.not_before = w->now.wall,
 		.expires = {w->now.wall.s + DESCRIPTOR_LIFE_MAX_S}};
 
 	memcpy(d.node_id, relay->node_id, sizeof(d.node_id));
 	memcpy(d.wg_pk, relay->node_id, sizeof(d.wg_pk));
 	if (!relay->only6)
-		d.ep4 = (struct net_endpoint){{NET_IP4, {20, (uint8_t)relay->as, (uint8_t)relay->subnet,
-						       (uint8_t)relay->host}}, 51820};
+		d.ep4 = (struct net_endpoint){
+			{NET_IP4, {20, (uint8_t)relay->as, (uint8_t)relay->subnet,
+					  (uint8_t)relay->host}},
+			51820};
 	if (!relay->only4)
-		d.ep6 = (struct net_endpoint){{NET_IP6, {0x2a, (uint8_t)relay->as, (uint8_t)relay->subnet, 0, 0, 0,
-						       0, 0, 0, 0, 0, 0, 0, 0, 1, (uint8_t)relay->host}}, 51820};
+		d.ep6 = (struct net_endpoint){
+			{NET_IP6, {0x2a, (uint8_t)relay->as, (uint8_t)relay->subnet, 0, 0, 0, 0, 0,
+					  0, 0, 0, 0, 0, 0, 1, (uint8_t)relay->host}},
+			51820};
 	snprintf(d.name, sizeof(d.name), "r%u", (unsigned int)(relay - w->relays));
 	d.family_id[0] = relay->family;
 	memcpy(d.price_gwei_per_gib, relay->price, sizeof(d.price_gwei_per_gib));
@@ -245,7 +250,8 @@ UNUSED static struct peer *relay_peer(struct world *w, unsigned int number)
 
 UNUSED static void relay_learn(struct world *w, unsigned int number)
 {
-	assert_int_equal(peers_learn(&w->r->peers, w->relays[number].bytes, DESCRIPTOR_SIZE, w->now), OK);
+	assert_int_equal(
+		peers_learn(&w->r->peers, w->relays[number].bytes, DESCRIPTOR_SIZE, w->now), OK);
 }
 
 UNUSED static void relays_learn(struct world *w)
@@ -259,8 +265,11 @@ UNUSED static void relays_learn(struct world *w)
 UNUSED static void relays_spread(struct world *w, unsigned int n, unsigned int n_as)
 {
 	for (unsigned int i = 0; i < n; i++)
-		relay_add(w, (struct relay){.as = i % n_as, .subnet = i / n_as, .host = 1 + i % 200,
-				     .roles = DESCRIPTOR_RELAY | (i % 2 == 0 ? 0u : (uint32_t)BOTH_EXITS)});
+		relay_add(w, (struct relay){.as = i % n_as,
+				     .subnet = i / n_as,
+				     .host = 1 + i % 200,
+				     .roles = DESCRIPTOR_RELAY |
+					      (i % 2 == 0 ? 0u : (uint32_t)BOTH_EXITS)});
 }
 
 /* ---- time and events ---- */
@@ -283,7 +292,7 @@ UNUSED static enum err world_want(struct world *w, bool on, uint32_t hops, const
 {
 	char countries[1][3] = {""};
 	char why[NOTE_MAX];
-	struct wish wish = {.on = on, .hops = hops, .countries = (const char (*)[3])countries};
+	struct wish wish = {.on = on, .hops = hops, .countries = (const char(*)[3])countries};
 
 	if (country != NULL) {
 		memcpy(countries[0], country, 3);

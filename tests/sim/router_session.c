@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The session in a world where everything fails: relays die and come back, the tunnel and the router
- * are restarted, the uplink goes, wishes change. A tunnel of the test's own on a virtual clock carries out the orders as
- * the real one would. Whatever happened: when enough lives again, the session is on, by living hops. */
+/* The session in a world where everything fails: relays die and come back, the tunnel and the
+ * router are restarted, the uplink goes, wishes change. A tunnel of the test's own on a virtual
+ * clock carries out the orders as the real one would. Whatever happened: when enough lives again,
+ * the session is on, by living hops. */
 #include "tests/harness/router_world.h"
 
 #define ROUTES_MAX 64
@@ -10,12 +11,7 @@
 #define RTT_US 40000 /* per hop */
 #define DETECT_MS 1200
 
-enum event_kind {
-	EVENT_BUILT,
-	EVENT_FAILED,
-	EVENT_PROBED,
-	EVENT_MEASURED
-};
+enum event_kind { EVENT_BUILT, EVENT_FAILED, EVENT_PROBED, EVENT_MEASURED };
 
 struct event {
 	mono_t at; /* 0: free */
@@ -25,12 +21,7 @@ struct event {
 	unsigned int relay;
 };
 
-enum route_state {
-	ROUTE_NONE,
-	ROUTE_BUILDING,
-	ROUTE_UP,
-	ROUTE_DRAINING
-};
+enum route_state { ROUTE_NONE, ROUTE_BUILDING, ROUTE_UP, ROUTE_DRAINING };
 
 struct route {
 	enum route_state state;
@@ -106,10 +97,12 @@ static void build_check(struct net *n, const struct order *o)
 	for (unsigned int i = 0; i < o->n_hops; i++)
 		for (unsigned int k = 0; k < i; k++) {
 			assert_int_not_equal(o->hops[i], o->hops[k]);
-			assert_int_not_equal(n->w->relays[o->hops[i]].as, n->w->relays[o->hops[k]].as);
+			assert_int_not_equal(
+				n->w->relays[o->hops[i]].as, n->w->relays[o->hops[k]].as);
 		}
 	if (n->country != NULL && o->exit_of == 0 && n->w->r->want.known)
-		assert_int_equal(n->country[1], 'A' + (int)(n->w->relays[o->hops[o->n_hops - 1]].as % n->w->n_countries));
+		assert_int_equal(n->country[1],
+			'A' + (int)(n->w->relays[o->hops[o->n_hops - 1]].as % n->w->n_countries));
 }
 
 static void on_build(struct net *n, const struct order *o)
@@ -125,14 +118,18 @@ static void on_build(struct net *n, const struct order *o)
 			t = &n->routes[i];
 	}
 	assert_in_range(n_open, 0, PATHS_MAX + 2);
-	*t = (struct route){.state = ROUTE_BUILDING, .id = o->route, .exit_of = o->exit_of, .n_hops = o->n_hops,
+	*t = (struct route){.state = ROUTE_BUILDING,
+		.id = o->route,
+		.exit_of = o->exit_of,
+		.n_hops = o->n_hops,
 		.began = n->w->now.mono};
 	memcpy(t->hops, o->hops, sizeof(t->hops));
 	uint32_t silent = first_silent(n, t);
 	/* One message in thirty is lost and costs a retransmission. */
 	uint64_t extra = rng_below(&n->rng, 30) == 0 ? 400000 : 0;
 	if (silent < t->n_hops)
-		event_add(n, 10000000, (struct event){.kind = EVENT_FAILED, .route = o->route, .hop = silent});
+		event_add(n, 10000000,
+			(struct event){.kind = EVENT_FAILED, .route = o->route, .hop = silent});
 	else
 		event_add(n, extra + (uint64_t)RTT_US * t->n_hops * (t->n_hops + 1) / 2,
 			(struct event){.kind = EVENT_BUILT, .route = o->route});
@@ -174,13 +171,19 @@ static void on_order(struct world *w, const struct order *o)
 	case ORDER_PROBE:
 		t = route_find(n, o->route);
 		if (t != NULL)
-			event_add(n, first_silent(n, t) < t->n_hops ? 3000000 : (uint64_t)RTT_US * t->n_hops + 20000,
-				(struct event){.kind = EVENT_PROBED, .route = o->route,
+			event_add(n,
+				first_silent(n, t) < t->n_hops
+					? 3000000
+					: (uint64_t)RTT_US * t->n_hops + 20000,
+				(struct event){.kind = EVENT_PROBED,
+					.route = o->route,
 					.ok = first_silent(n, t) == t->n_hops});
 		break;
 	case ORDER_MEASURE:
 		event_add(n, answers(n, o->hops[0]) ? RTT_US : 5000000,
-			(struct event){.kind = EVENT_MEASURED, .relay = o->hops[0], .ok = answers(n, o->hops[0])});
+			(struct event){.kind = EVENT_MEASURED,
+				.relay = o->hops[0],
+				.ok = answers(n, o->hops[0])});
 		break;
 	}
 }
@@ -192,13 +195,17 @@ static void event_run(struct net *n, const struct event *e)
 	struct path_hop room[POLICY_HOPS_MAX];
 
 	if (e->kind == EVENT_MEASURED) {
-		vpn_on_measured(w->r, w->relays[e->relay].node_id, e->ok, e->ok ? RTT_US : 0, w->now);
+		vpn_on_measured(
+			w->r, w->relays[e->relay].node_id, e->ok, e->ok ? RTT_US : 0, w->now);
 		return;
 	}
 	if (t == NULL)
 		return;
 	if (e->kind == EVENT_BUILT && first_silent(n, t) < t->n_hops) {
-		event_add(n, 9000000, (struct event){.kind = EVENT_FAILED, .route = e->route, .hop = first_silent(n, t)});
+		event_add(n, 9000000,
+			(struct event){.kind = EVENT_FAILED,
+				.route = e->route,
+				.hop = first_silent(n, t)});
 	} else if (e->kind == EVENT_BUILT) {
 		old = route_find(n, t->exit_of);
 		if (t->exit_of != 0 && (old == NULL || old->exit_lent)) {
@@ -227,7 +234,8 @@ static void route_watch(struct net *n, struct route *t)
 	uint32_t silent = first_silent(n, t);
 	mono_t since;
 
-	if ((t->state != ROUTE_UP && t->state != ROUTE_DRAINING) || t->dead_said || silent == t->n_hops)
+	if ((t->state != ROUTE_UP && t->state != ROUTE_DRAINING) || t->dead_said ||
+		silent == t->n_hops)
 		return;
 	since = n->uplink ? n->died[t->hops[silent]] : n->uplink_lost;
 	if (mono_since(since, n->w->now.mono).ns < DUR_MS(DETECT_MS).ns)
@@ -288,7 +296,8 @@ static void tunnel_snapshot_say(struct net *n)
 	for (size_t i = 0; i < ROUTES_MAX; i++) {
 		struct route *t = &n->routes[i];
 
-		/* A route that is dead is not named: whoever heard of its death may have died himself. */
+		/* A route that is dead is not named: whoever heard of its death may have died
+		 * himself. */
 		if ((t->state != ROUTE_UP && t->state != ROUTE_DRAINING) || t->dead_said)
 			continue;
 		struct path_facts f = facts_of(n->w, t->id, t->hops, t->n_hops, room);
@@ -320,7 +329,7 @@ static void gateway_say(struct net *n)
 	if (n->country != NULL) {
 		memcpy(countries[0], n->country, 3);
 		wish.n_countries = 1;
-		wish.countries = (const char (*)[3])countries;
+		wish.countries = (const char(*)[3])countries;
 	}
 	vpn_on_settings(n->w->r, true, 0, 60, n->w->now);
 	assert_int_equal(vpn_on_set_session(n->w->r, &wish, n->w->now, why), OK);
@@ -377,7 +386,8 @@ static void invariants(struct net *n)
 		vpn_step(n->w->r, n->w->now);
 	assert_false(mono_reached(r->wake, n->w->now.mono));
 
-	if (r->vpn.phase == PHASE_FAILED || r->vpn.phase == PHASE_RECONNECTING || r->vpn.phase == PHASE_CONNECTING)
+	if (r->vpn.phase == PHASE_FAILED || r->vpn.phase == PHASE_RECONNECTING ||
+		r->vpn.phase == PHASE_CONNECTING)
 		assert_true(r->vpn.reason[0] != '\0');
 	if (r->vpn.phase != PHASE_ON)
 		return;
@@ -394,9 +404,11 @@ static void net_run(struct net *n, dur_t d)
 
 	while (!mono_reached(end, n->w->now.mono)) {
 		n->w->now.mono = mono_add(n->w->now.mono, STEP);
-		n->w->now.wall.s = (int64_t)DAY0 * DAY_S + (int64_t)(n->w->now.mono.ns / 1000000000u) - 1000;
+		n->w->now.wall.s =
+			(int64_t)DAY0 * DAY_S + (int64_t)(n->w->now.mono.ns / 1000000000u) - 1000;
 		net_turn(n);
-		/* As the service does: when something was told, or when the core asked to be woken. */
+		/* As the service does: when something was told, or when the core asked to be woken.
+		 */
 		vpn_step(n->w->r, n->w->now);
 		invariants(n);
 	}
@@ -458,7 +470,8 @@ static void relay_set(struct net *n, unsigned int relay, bool alive)
 
 #define RUNS 60
 
-static void killed_hop_times(unsigned int hop, unsigned int n_relays, unsigned int n_as, double limit_s)
+static void killed_hop_times(
+	unsigned int hop, unsigned int n_relays, unsigned int n_as, double limit_s)
 {
 	double worst = 0, sum = 0;
 
@@ -476,7 +489,8 @@ static void killed_hop_times(unsigned int hop, unsigned int n_relays, unsigned i
 		worst = took > worst ? took : worst;
 		net_free(n);
 	}
-	print_message("# %u relays, hop %u killed: traffic after %.2f s on average, %.2f s at worst of %d\n",
+	print_message("# %u relays, hop %u killed: traffic after %.2f s on average, %.2f s at "
+		      "worst of %d\n",
 		n_relays, hop, sum / RUNS, worst, RUNS);
 	assert_true(worst <= limit_s);
 }
@@ -497,10 +511,14 @@ static void misfortune(struct net *n)
 	unsigned int relay = (unsigned int)rng_below(&n->rng, n->w->n_relays);
 
 	switch (rng_below(&n->rng, 14)) {
-	case 0: case 1: case 2: case 3:
+	case 0:
+	case 1:
+	case 2:
+	case 3:
 		relay_set(n, relay, false);
 		break;
-	case 4: case 5:
+	case 4:
+	case 5:
 		relay_set(n, relay, true);
 		break;
 	case 6:
@@ -572,15 +590,16 @@ static void never_stuck_whatever_happened(void **state)
 				net_run(n, DUR_MS(100));
 			double took = (double)mono_since(began, n->w->now.mono).ns / 1e9;
 			if (took >= 60)
-				fail_msg("seed %u round %d: %s, %s", seed, round, phase_text(n->w->r->vpn.phase),
-					n->w->r->vpn.reason);
+				fail_msg("seed %u round %d: %s, %s", seed, round,
+					phase_text(n->w->r->vpn.phase), n->w->r->vpn.reason);
 			worst = took > worst ? took : worst;
 		}
 		n_restarts += n->n_restarts;
 		n_built += n->n_built;
 		net_free(n);
 	}
-	print_message("# 6000 misfortunes, %u restarts, %u routes built; on again after %.1f s at worst\n",
+	print_message("# 6000 misfortunes, %u restarts, %u routes built; on again after %.1f s at "
+		      "worst\n",
 		(unsigned int)n_restarts, (unsigned int)n_built, worst);
 }
 

@@ -93,7 +93,8 @@ static void failures_in_a_row_pause_longer(void **state)
 	fill(&g, 1, true);
 	for (int i = 0; i < 10; i++) {
 		guards_on_failed(&g, id(1), day(DAY0));
-		assert_int_equal(mono_since(day(DAY0).mono, g.all[0].retry_at).ns / 1000000000u, want_s);
+		assert_int_equal(
+			mono_since(day(DAY0).mono, g.all[0].retry_at).ns / 1000000000u, want_s);
 		want_s = i < GUARD_RETRY_DOUBLINGS ? want_s * 2 : want_s;
 	}
 	guards_on_worked(&g, id(1), day(DAY0));
@@ -158,7 +159,8 @@ static void dropped_when_over_and_not_a_day_before(void **state)
 		g.all[0].gone_day = t->gone_days == 0 ? 0 : today - t->gone_days;
 		g.all[0].down_day = t->down_days == 0 ? 0 : today - t->down_days;
 		g.all[1].expires_day = DAY0 + 1000;
-		guards_review(&g, all_listed, t->gone_days == 0 ? NULL : (void *)(uintptr_t)g.all[0].node_id, day(today));
+		guards_review(&g, all_listed,
+			t->gone_days == 0 ? NULL : (void *)(uintptr_t)g.all[0].node_id, day(today));
 		if ((memcmp(g.all[0].node_id, id(1), NODE_ID_SIZE) == 0) != t->stays)
 			fail_msg("%s", t->what);
 	}
@@ -258,11 +260,13 @@ static void the_durable_form_comes_back_without_the_unconfirmed(void **state)
 static void a_damaged_file_is_refused_whole(void **state)
 {
 #define ID "0101010101010101010101010101010101010101010101010101010101010101"
-	static const char *const bad[] = {"guard\n", "guard " ID "\n", "guard " ID " 20000 20050 0\n",
-		"guard " ID " 20000 20050 0 0 0\n", "guard " ID " 20000 20076 0 0\n",
-		"guard " ID " 20000 19999 0 0\n", "guard " ID " 20000 20050 0 x\n",
-		"guard " ID " -1 20050 0 0\n", "guard " ID "00 20000 20050 0 0\n", "hello\n",
-		"guard " ID " 20000 20050 0 0\nguard " ID " 20000 20050 0 0\n", "guard " ID " 20000 20050 0 0 \n"};
+	static const char *const bad[] = {"guard\n", "guard " ID "\n",
+		"guard " ID " 20000 20050 0\n", "guard " ID " 20000 20050 0 0 0\n",
+		"guard " ID " 20000 20076 0 0\n", "guard " ID " 20000 19999 0 0\n",
+		"guard " ID " 20000 20050 0 x\n", "guard " ID " -1 20050 0 0\n",
+		"guard " ID "00 20000 20050 0 0\n", "hello\n",
+		"guard " ID " 20000 20050 0 0\nguard " ID " 20000 20050 0 0\n",
+		"guard " ID " 20000 20050 0 0 \n"};
 	struct guards g = {.n = 77};
 
 	(void)state;

@@ -23,7 +23,8 @@ static void learns_finds_and_places(void **state)
 static void a_false_claim_is_ignored_and_counted_once(void **state)
 {
 	struct world *w = world_new(1, 4);
-	struct relay *relay = relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY});
+	struct relay *relay =
+		relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY});
 	struct descriptor d;
 
 	(void)state;
@@ -78,7 +79,8 @@ static void a_snapshot_cut_short_unlists_nothing(void **state)
 static void older_expired_and_broken_descriptors_are_refused(void **state)
 {
 	struct world *w = world_new(1, 4);
-	struct relay *relay = relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY});
+	struct relay *relay =
+		relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY});
 	uint8_t first[DESCRIPTOR_SIZE];
 	struct when late = w->now;
 
@@ -89,7 +91,8 @@ static void older_expired_and_broken_descriptors_are_refused(void **state)
 	assert_int_equal(peers_learn(&w->r->peers, first, sizeof(first), w->now), ERR_STALE);
 	late.wall.s += DESCRIPTOR_LIFE_MAX_S;
 	assert_int_equal(peers_learn(&w->r->peers, relay->bytes, DESCRIPTOR_SIZE, late), ERR_STALE);
-	assert_int_equal(peers_learn(&w->r->peers, relay->bytes, DESCRIPTOR_SIZE - 1, w->now), ERR_MALFORMED);
+	assert_int_equal(peers_learn(&w->r->peers, relay->bytes, DESCRIPTOR_SIZE - 1, w->now),
+		ERR_MALFORMED);
 	assert_int_equal(w->r->peers.count.refused_bad, 3);
 	assert_int_equal(w->r->peers.n_listed, 1);
 	world_free(w);

@@ -36,12 +36,17 @@ static void network_varied(struct world *w, unsigned int n, unsigned int n_as)
 		/* Low numbered networks are large. */
 		unsigned int as = (unsigned int)(rng_unit(&rng) * rng_unit(&rng) * n_as);
 
-		relay_add(w, (struct relay){.as = as, .subnet = (unsigned int)rng_below(&rng, 200),
+		relay_add(w, (struct relay){.as = as,
+				     .subnet = (unsigned int)rng_below(&rng, 200),
 				     .host = 1 + (unsigned int)rng_below(&rng, 200),
-				     .roles = DESCRIPTOR_RELAY | (rng_below(&rng, 3) == 0 ? (uint32_t)BOTH_EXITS : 0u),
-				     .family = rng_below(&rng, 10) == 0 ? (uint8_t)(1 + rng_below(&rng, 5)) : 0,
+				     .roles = DESCRIPTOR_RELAY |
+					      (rng_below(&rng, 3) == 0 ? (uint32_t)BOTH_EXITS : 0u),
+				     .family = rng_below(&rng, 10) == 0
+						       ? (uint8_t)(1 + rng_below(&rng, 5))
+						       : 0,
 				     .only4 = rng_below(&rng, 4) == 0,
-				     .price = {rng_below(&rng, 3), rng_below(&rng, 3), rng_below(&rng, 3)}});
+				     .price = {rng_below(&rng, 3), rng_below(&rng, 3),
+					     rng_below(&rng, 3)}});
 	}
 	relays_learn(w);
 	for (unsigned int i = 0; i < n; i++) {
@@ -71,18 +76,23 @@ static void route_check(struct world *w, const struct pick *pick, const struct p
 	assert_int_equal(pick->n_hops, policy->n_hops);
 	for (unsigned int k = 0; k < pick->n_hops; k++) {
 		const struct peer *p = &w->r->peers.all[pick->peers[k]];
-		enum hop_role role = k + 1 == pick->n_hops ? HOP_EXIT : k == 0 ? HOP_ENTRY : HOP_MIDDLE;
+		enum hop_role role = k + 1 == pick->n_hops ? HOP_EXIT
+				     : k == 0		   ? HOP_ENTRY
+							   : HOP_MIDDLE;
 
 		hops[k] = &w->relays[relay_number(w, p->node_id)];
-		assert_true((hops[k]->roles & (role == HOP_EXIT ? (uint32_t)BOTH_EXITS : DESCRIPTOR_RELAY)) != 0);
-		assert_true(policy->price_max_gwei == 0 || hops[k]->price[role] <= policy->price_max_gwei);
+		assert_true((hops[k]->roles & (role == HOP_EXIT ? (uint32_t)BOTH_EXITS
+								: DESCRIPTOR_RELAY)) != 0);
+		assert_true(policy->price_max_gwei == 0 ||
+			    hops[k]->price[role] <= policy->price_max_gwei);
 		assert_true(!policy->free_only || hops[k]->price[role] == 0);
 		for (unsigned int i = 0; i < k; i++) {
 			assert_true(apart(hops[i], hops[k]));
 			two |= hops[i]->as % w->n_countries != hops[k]->as % w->n_countries;
 		}
 		if (role == HOP_EXIT && policy->n_countries > 0)
-			assert_int_equal(policy->countries[0][1], 'A' + (int)(hops[k]->as % w->n_countries));
+			assert_int_equal(
+				policy->countries[0][1], 'A' + (int)(hops[k]->as % w->n_countries));
 	}
 	assert_true(pick->one_country || pick->n_hops == 1 || two);
 }
@@ -118,7 +128,9 @@ static void a_hundred_thousand_routes_keep_every_rule(void **state)
 		struct pick pick;
 		char why[PICK_WHY_MAX];
 
-		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng,
+					 w->now, &pick, why),
+			OK);
 		route_check(w, &pick, &policy);
 		assert_false(pick.one_country);
 		assert_true(pick.effective >= PICK_EFFECTIVE_MIN - 1e-6);
@@ -133,10 +145,12 @@ static void a_hundred_thousand_routes_keep_every_rule(void **state)
 		if (seen[i].exit > 0)
 			h -= seen[i].exit / (double)PICKS * log2(seen[i].exit / (double)PICKS);
 	}
-	print_message("# busiest middle %.2f %%, busiest exit %.2f %% of picks; %u exits used, entropy %.1f bits\n",
+	print_message("# busiest middle %.2f %%, busiest exit %.2f %% of picks; %u exits used, "
+		      "entropy %.1f bits\n",
 		100.0 * top_middle / guard_picks, 100.0 * top_exit / guard_picks, n_exits, h);
 	assert_true(top_middle <= 1.1 * PICKS * cap_bound(WEIGH_CAP_RELAY, 500));
-	assert_true(top_exit <= 1.1 * PICKS * cap_bound(WEIGH_CAP_RELAY, w->r->view.n_fit[HOP_EXIT]));
+	assert_true(
+		top_exit <= 1.1 * PICKS * cap_bound(WEIGH_CAP_RELAY, w->r->view.n_fit[HOP_EXIT]));
 	world_free(w);
 }
 
@@ -163,9 +177,12 @@ static void countries_prices_and_lengths_are_never_violated(void **state)
 			char why[PICK_WHY_MAX];
 
 			if (policy.n_hops > 1)
-				assert_int_equal(pick_entries(&w->r->view, NULL, 0, &rng, w->now, &entry, 1), 1);
+				assert_int_equal(
+					pick_entries(&w->r->view, NULL, 0, &rng, w->now, &entry, 1),
+					1);
 			ask.entry = policy.n_hops > 1 ? entry : PICK_NONE;
-			if (pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why) != OK)
+			if (pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now,
+				    &pick, why) != OK)
 				continue;
 			n_found++;
 			route_check(w, &pick, &policy);
@@ -195,8 +212,10 @@ static void same_seed_same_routes(void **state)
 		memset(&y, 0, sizeof(y));
 		assert_int_equal(pick_entries(&w->r->view, NULL, 0, &a, w->now, &ask.entry, 1), 1);
 		(void)pick_entries(&w->r->view, NULL, 0, &b, w->now, &ask.entry, 1);
-		(void)!pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &a, w->now, &x, why);
-		(void)!pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &b, w->now, &y, why);
+		(void)!pick_route(
+			&w->r->view, &w->r->peers, &w->r->edges, &ask, &a, w->now, &x, why);
+		(void)!pick_route(
+			&w->r->view, &w->r->peers, &w->r->edges, &ask, &b, w->now, &y, why);
 		assert_memory_equal(x.peers, y.peers, sizeof(x.peers));
 		assert_string_equal(x.reasons[1], y.reasons[1]);
 	}
@@ -211,10 +230,14 @@ static double split_share(unsigned int k)
 	double own = 0, all = 0;
 
 	for (unsigned int i = 0; i < 300; i++)
-		relay_add(w, (struct relay){.as = 10 + i % 100, .subnet = i / 100, .host = 1,
+		relay_add(w, (struct relay){.as = 10 + i % 100,
+				     .subnet = i / 100,
+				     .host = 1,
 				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
 	for (unsigned int i = 0; i < k; i++)
-		relay_add(w, (struct relay){.as = 7, .subnet = i, .host = 1,
+		relay_add(w, (struct relay){.as = 7,
+				     .subnet = i,
+				     .host = 1,
 				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
 	relays_learn(w);
 	/* The weights alone, before the caps, from a goodput that is exactly divided. */
@@ -249,10 +272,14 @@ static double measured_share(unsigned int k, double total_Bps)
 	double own = 0, all = 0;
 
 	for (unsigned int i = 0; i < 300; i++)
-		relay_add(w, (struct relay){.as = 10 + i % 100, .subnet = i / 100, .host = 1,
+		relay_add(w, (struct relay){.as = 10 + i % 100,
+				     .subnet = i / 100,
+				     .host = 1,
 				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
 	for (unsigned int i = 0; i < k; i++)
-		relay_add(w, (struct relay){.as = 7, .subnet = i, .host = 1,
+		relay_add(w, (struct relay){.as = 7,
+				     .subnet = i,
+				     .host = 1,
 				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
 	relays_learn(w);
 	for (unsigned int i = 0; i < 300 + k; i++)
@@ -288,8 +315,13 @@ static void utility_is_monotone_in_each_term(void **state)
 {
 	(void)state;
 	for (unsigned int hops = 1; hops <= 3; hops++) {
-		const struct pick_terms base = {.rtt_ms = 80, .jitter_ms = 5, .goodput_Bps = 2e6,
-			.reliability_ln = -0.3, .price_gwei = 1e6, .price_cap_gwei = 1e7, .n_hops = hops};
+		const struct pick_terms base = {.rtt_ms = 80,
+			.jitter_ms = 5,
+			.goodput_Bps = 2e6,
+			.reliability_ln = -0.3,
+			.price_gwei = 1e6,
+			.price_cap_gwei = 1e7,
+			.n_hops = hops};
 		double last = pick_utility(&base);
 
 		for (int i = 1; i <= 40; i++) {
@@ -329,7 +361,10 @@ static void better_relays_are_chosen_more_often(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 41; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (i == 0 ? 0u : (uint32_t)BOTH_EXITS)});
+		relay_add(w,
+			(struct relay){.as = i,
+				.host = 1,
+				.roles = DESCRIPTOR_RELAY | (i == 0 ? 0u : (uint32_t)BOTH_EXITS)});
 	relays_learn(w);
 	for (unsigned int i = 21; i < 41; i++)
 		for (int k = 0; k < 50; k++)
@@ -341,7 +376,9 @@ static void better_relays_are_chosen_more_often(void **state)
 		struct pick pick;
 		char why[PICK_WHY_MAX];
 
-		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng,
+					 w->now, &pick, why),
+			OK);
 		n[relay_number(w, w->r->peers.all[pick.peers[1]].node_id) >= 21]++;
 	}
 	assert_true(n[0] > 5 * n[1]);
@@ -368,11 +405,14 @@ static void a_giant_is_capped(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 200; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS});
 	relays_learn(w);
 	for (unsigned int i = 0; i < 200; i++)
 		for (int k = 0; k < 2000; k++)
-			rep_goodput(&relay_peer(w, i)->rep, w->now.mono, i == 0 ? 100000000 : 300000);
+			rep_goodput(
+				&relay_peer(w, i)->rep, w->now.mono, i == 0 ? 100000000 : 300000);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	for (int role = 0; role < HOP_ROLES; role++) {
 		double share = weight_share(&w->r->view, role, index_of(w, 0));
@@ -386,7 +426,7 @@ static void a_giant_is_capped(void **state)
 static void an_as_and_an_operator_are_capped(void **state)
 {
 	(void)state;
-	for (int operator = 0; operator < 2; operator++) {
+	for (int operator= 0; operator<2; operator++) {
 		struct world *w = world_new(1, 14);
 		struct policy policy = policy_of(3, NULL);
 		double share = 0;
@@ -397,11 +437,12 @@ static void an_as_and_an_operator_are_capped(void **state)
 		relays_learn(w);
 		for (unsigned int i = 0; i < 160; i++)
 			for (int k = 0; k < 2000; k++)
-				rep_goodput(&relay_peer(w, i)->rep, w->now.mono, i < 8 ? 100000000 : 300000);
+				rep_goodput(&relay_peer(w, i)->rep, w->now.mono,
+					i < 8 ? 100000000 : 300000);
 		weigh(&w->r->view, &w->r->peers, &policy, w->now);
 		for (unsigned int i = 0; i < 8; i++)
 			share += weight_share(&w->r->view, HOP_MIDDLE, index_of(w, i));
-		double cap = operator ? WEIGH_CAP_OPERATOR : WEIGH_CAP_AS;
+		double cap = operator? WEIGH_CAP_OPERATOR : WEIGH_CAP_AS;
 		assert_true(share <= 1.01 * cap && share > 0.9 * cap);
 		world_free(w);
 	}
@@ -418,8 +459,11 @@ static void scarce_exits_are_spared_as_middles(void **state)
 
 		share[few] = 0;
 		for (unsigned int i = 0; i < 200; i++)
-			relay_add(w, (struct relay){.as = i, .host = 1,
-					     .roles = DESCRIPTOR_RELAY | (i < (few ? 10u : 100u) ? (uint32_t)BOTH_EXITS : 0u)});
+			relay_add(w, (struct relay){.as = i,
+					     .host = 1,
+					     .roles = DESCRIPTOR_RELAY |
+						      (i < (few ? 10u : 100u) ? (uint32_t)BOTH_EXITS
+									      : 0u)});
 		relays_learn(w);
 		weigh(&w->r->view, &w->r->peers, &policy, w->now);
 		for (unsigned int i = 0; i < 10; i++)
@@ -456,7 +500,10 @@ struct pair {
 	bool apart;
 };
 
-#define ROW(as, n4, n6, fam, pay) {.key = {[GROUP_AS] = as}, .net4 = n4, .net6 = n6, .family = fam, .payee = pay}
+#define ROW(as, n4, n6, fam, pay)                                                                  \
+	{                                                                                          \
+		.key = {[GROUP_AS] = as}, .net4 = n4, .net6 = n6, .family = fam, .payee = pay      \
+	}
 
 static void each_thing_shared_keeps_two_relays_apart(void **state)
 {
@@ -509,13 +556,18 @@ static void two_hops_must_be_apart(void **state)
 		struct rng rng;
 
 		exit.roles = BOTH_EXITS;
-		relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY, .family = 4, .only4 = true});
+		relay_add(w, (struct relay){.as = 1,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY,
+				     .family = 4,
+				     .only4 = true});
 		relay_add(w, exit);
 		relays_learn(w);
 		rng_init(&rng, seed_a);
 		weigh(&w->r->view, &w->r->peers, &policy, w->now);
 		struct pick_ask ask = {.entry = index_of(w, 0), .exit = PICK_NONE};
-		enum err e = pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why);
+		enum err e = pick_route(
+			&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why);
 		if ((e == OK) != table[i].allowed)
 			fail_msg("%s: %s", table[i].what, why);
 		world_free(w);
@@ -540,11 +592,15 @@ static void without_geography_prefixes_decide(void **state)
 	rng_init(&rng, seed_a);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	ask.entry = index_of(w, 0);
-	assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), ERR_NOT_FOUND);
+	assert_int_equal(
+		pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why),
+		ERR_NOT_FOUND);
 	relay_add(w, (struct relay){.as = 2, .host = 1, .roles = BOTH_EXITS});
 	relay_learn(w, 2);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
-	assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+	assert_int_equal(
+		pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why),
+		OK);
 	assert_true(pick.one_country); /* unknown countries are not two */
 	world_free(w);
 }
@@ -596,7 +652,9 @@ static void one_country_only_when_there_is_no_other_way(void **state)
 	rng_init(&rng, seed_a);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	ask.entry = index_of(w, 0);
-	assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+	assert_int_equal(
+		pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why),
+		OK);
 	assert_true(pick.one_country);
 	assert_non_null(strstr(pick.reasons[2], "one country"));
 	world_free(w);
@@ -616,7 +674,9 @@ static void the_one_pair_that_fits_is_found(void **state)
 	relay_add(w, (struct relay){.as = 1, .host = 1, .roles = DESCRIPTOR_RELAY});
 	relay_add(w, (struct relay){.as = 2, .host = 1, .roles = BOTH_EXITS, .only6 = true});
 	for (unsigned int i = 0; i < 250; i++)
-		relay_add(w, (struct relay){.as = 3 + i, .host = 1, .roles = DESCRIPTOR_RELAY, .only4 = true});
+		relay_add(w,
+			(struct relay){
+				.as = 3 + i, .host = 1, .roles = DESCRIPTOR_RELAY, .only4 = true});
 	relay_add(w, (struct relay){.as = 255, .host = 1, .roles = DESCRIPTOR_RELAY});
 	relays_learn(w);
 	for (int i = 0; i < 1000; i++) {
@@ -627,7 +687,9 @@ static void the_one_pair_that_fits_is_found(void **state)
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	ask.entry = index_of(w, 0);
 	for (int i = 0; i < 50; i++) {
-		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng,
+					 w->now, &pick, why),
+			OK);
 		assert_int_equal(pick.peers[1], index_of(w, 252));
 	}
 	world_free(w);
@@ -652,15 +714,21 @@ static void failed_relays_are_passed_over_unless_there_is_nothing_else(void **st
 	peer_failed(&w->r->peers, relay_peer(w, 1), w->now.mono, 1);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	for (int i = 0; i < 100; i++) {
-		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng,
+					 w->now, &pick, why),
+			OK);
 		assert_int_equal(pick.peers[1], index_of(w, 2));
 	}
 	peer_failed(&w->r->peers, relay_peer(w, 2), w->now.mono, 1);
 	weigh(&w->r->view, &w->r->peers, &policy, w->now);
 	ask.strict = true;
-	assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), ERR_NOT_FOUND);
+	assert_int_equal(
+		pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why),
+		ERR_NOT_FOUND);
 	ask.strict = false;
-	assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), OK);
+	assert_int_equal(
+		pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why),
+		OK);
 	assert_true(pick.avoided_used);
 	world_free(w);
 }
@@ -682,7 +750,10 @@ static void no_exit_says_why_in_words(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 8; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS, .price = {0, 0, 10}});
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
+				     .price = {0, 0, 10}});
 	relays_learn(w);
 	rng_init(&rng, seed_a);
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -694,7 +765,9 @@ static void no_exit_says_why_in_words(void **state)
 		policy.free_only = table[i].free_only;
 		policy.price_max_gwei = table[i].cap;
 		weigh(&w->r->view, &w->r->peers, &policy, w->now);
-		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng, w->now, &pick, why), ERR_NOT_FOUND);
+		assert_int_equal(pick_route(&w->r->view, &w->r->peers, &w->r->edges, &ask, &rng,
+					 w->now, &pick, why),
+			ERR_NOT_FOUND);
 		assert_string_equal(why, table[i].words);
 	}
 	world_free(w);

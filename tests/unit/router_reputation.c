@@ -177,10 +177,13 @@ static void what_is_stored_comes_back(void **state)
 
 static void bad_text_is_refused(void **state)
 {
-	static const char *const bad[] = {"", "1", "1 2 3 4 5 6 7", "x 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
-		"-1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", "0 0 99999999999 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
-		"10000001 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
-		"0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 nan", "1e3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"};
+	static const char *const bad[] = {"", "1", "1 2 3 4 5 6 7",
+		"x 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", "-1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+		"0 0 99999999999 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+		"10000001 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+		"0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+		"0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 nan",
+		"1e3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"};
 	struct reputation r, untouched;
 
 	(void)state;
@@ -190,7 +193,8 @@ static void bad_text_is_refused(void **state)
 		assert_int_equal(rep_decode(bad[i], 1, 1, T0, &r), ERR_MALFORMED);
 		assert_memory_equal(&r, &untouched, sizeof(r));
 	}
-	assert_int_equal(rep_decode("10000000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", 1, 1, T0, &r), OK);
+	assert_int_equal(
+		rep_decode("10000000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", 1, 1, T0, &r), OK);
 }
 
 static void joining_adds_what_was_learned_apart_and_not_twice(void **state)
@@ -208,7 +212,8 @@ static void joining_adds_what_was_learned_apart_and_not_twice(void **state)
 
 static void edges_blend_from_guess_to_measured(void **state)
 {
-	static const uint8_t key[16] = {1}, a[NODE_ID_SIZE] = {1}, b[NODE_ID_SIZE] = {2}, c[NODE_ID_SIZE] = {3};
+	static const uint8_t key[16] = {1}, a[NODE_ID_SIZE] = {1}, b[NODE_ID_SIZE] = {2},
+			     c[NODE_ID_SIZE] = {3};
 	static struct edge_memory m;
 
 	(void)state;
@@ -217,7 +222,8 @@ static void edges_blend_from_guess_to_measured(void **state)
 	assert_int_equal(edge_estimate(&m, a, b, true).rtt_us, EDGE_GUESS_SAME_US);
 	edge_note(&m, a, b, 10000, T0);
 	/* One sample of weight 1/5. */
-	assert_int_equal(edge_estimate(&m, b, a, false).rtt_us, 10000 / 5 + 4 * EDGE_GUESS_OTHER_US / 5);
+	assert_int_equal(
+		edge_estimate(&m, b, a, false).rtt_us, 10000 / 5 + 4 * EDGE_GUESS_OTHER_US / 5);
 	for (int i = 0; i < 200; i++)
 		edge_note(&m, b, a, 10000, T0);
 	assert_in_range(edge_estimate(&m, a, b, false).rtt_us, 10000, 12000);

@@ -182,7 +182,9 @@ static void six_failures_say_failed_and_tries_go_on_slower(void **state)
 	o = order_next(w, ORDER_BUILD);
 	assert_non_null(o);
 	phase_is(w, PHASE_FAILED, "");
-	tunnel_built(w, &(struct order){.route = o->route, .n_hops = 3, .hops = {o->hops[0], o->hops[1], o->hops[2]}});
+	tunnel_built(w, &(struct order){.route = o->route,
+				.n_hops = 3,
+				.hops = {o->hops[0], o->hops[1], o->hops[2]}});
 	tunnel_probed(w, w->orders[0].route, true);
 	phase_is(w, PHASE_ON, "");
 	world_free(w);
@@ -294,7 +296,8 @@ static void wishes_that_cannot_be_are_refused_whole(void **state)
 	struct world *w = ready_world();
 	char why[NOTE_MAX];
 	const char bad[1][3] = {"se"};
-	struct wish hops = {.on = true, .hops = 4}, country = {.on = true, .countries = bad, .n_countries = 1};
+	struct wish hops = {.on = true, .hops = 4},
+		    country = {.on = true, .countries = bad, .n_countries = 1};
 
 	(void)state;
 	assert_int_equal(vpn_on_set_session(w->r, &hops, w->now, why), ERR_INVALID);
@@ -369,7 +372,8 @@ static void a_dead_middle_is_gone_round_to_the_same_exit(void **state)
 	struct world *w = ready_world();
 	uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
 	const struct path *old = path_find(w->r, live);
-	unsigned int guard = relay_number(w, old->hops[0].node_id), middle = relay_number(w, old->hops[1].node_id);
+	unsigned int guard = relay_number(w, old->hops[0].node_id),
+		     middle = relay_number(w, old->hops[1].node_id);
 	unsigned int exit = relay_number(w, old->hops[2].node_id);
 	struct order *o;
 
@@ -400,7 +404,8 @@ static void a_dead_entry_is_gone_round_by_another_guard(void **state)
 	struct world *w = ready_world();
 	uint32_t live = world_connect(w, 3, NULL);
 	const struct path *old = path_find(w->r, live);
-	unsigned int guard = relay_number(w, old->hops[0].node_id), exit = relay_number(w, old->hops[2].node_id);
+	unsigned int guard = relay_number(w, old->hops[0].node_id),
+		     exit = relay_number(w, old->hops[2].node_id);
 	struct order *o;
 
 	(void)state;
@@ -422,7 +427,8 @@ static void two_hops_are_repaired_by_another_guard(void **state)
 	struct world *w = ready_world();
 	uint32_t live = world_connect(w, 2, NULL);
 	const struct path *old = path_find(w->r, live);
-	unsigned int guard = relay_number(w, old->hops[0].node_id), exit = relay_number(w, old->hops[1].node_id);
+	unsigned int guard = relay_number(w, old->hops[0].node_id),
+		     exit = relay_number(w, old->hops[1].node_id);
 	struct order *o;
 
 	(void)state;
@@ -543,7 +549,7 @@ static void a_second_death_ends_the_first_repair(void **state)
 	assert_int_equal(w->r->vpn.repair.of, spare);
 	for (size_t i = 0; i < PATHS_MAX; i++)
 		assert_true(w->r->paths[i].state != PATH_BUILDING || w->r->paths[i].exit_of == 0 ||
-			w->r->paths[i].exit_of == spare);
+			    w->r->paths[i].exit_of == spare);
 	world_free(w);
 }
 
@@ -572,7 +578,8 @@ static void a_spare_with_a_relay_that_failed_is_not_taken(void **state)
 		const struct path *p = path_find(w->r, spare);
 
 		if (part == 0)
-			peer_failed(&w->r->peers, peers_find(&w->r->peers, p->hops[1].node_id), w->now.mono, 1);
+			peer_failed(&w->r->peers, peers_find(&w->r->peers, p->hops[1].node_id),
+				w->now.mono, 1);
 		else
 			guards_on_failed(&w->r->guards, p->hops[0].node_id, w->now);
 		tunnel_dead(w, live, 2);
@@ -632,7 +639,10 @@ static void a_second_attempt_must_differ(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (i == 2 ? (uint32_t)BOTH_EXITS : 0u)});
+		relay_add(w,
+			(struct relay){.as = i,
+				.host = 1,
+				.roles = DESCRIPTOR_RELAY | (i == 2 ? (uint32_t)BOTH_EXITS : 0u)});
 	relays_learn(w);
 	world_ready(w);
 	world_want(w, true, 3, NULL);
@@ -728,7 +738,8 @@ static void a_guard_that_left_for_a_week_is_replaced(void **state)
 
 	(void)state;
 	for (int day = 0; day <= GUARD_GONE_DAYS + 1; day++) {
-		assert_int_equal(guards_find(&w->r->guards, w->relays[guard].node_id) != NULL, day <= GUARD_GONE_DAYS);
+		assert_int_equal(guards_find(&w->r->guards, w->relays[guard].node_id) != NULL,
+			day <= GUARD_GONE_DAYS);
 		orders_forget(w);
 		peers_snapshot_begin(&w->r->peers);
 		w->now.wall.s += DAY_S;
@@ -787,7 +798,8 @@ static void without_spare_it_is_built_before_the_old_is_left(void **state)
 	struct world *w = ready_world();
 	uint32_t live = world_connect(w, 3, NULL);
 	const struct path *old = path_find(w->r, live);
-	unsigned int middle = relay_number(w, old->hops[1].node_id), exit = relay_number(w, old->hops[2].node_id);
+	unsigned int middle = relay_number(w, old->hops[1].node_id),
+		     exit = relay_number(w, old->hops[2].node_id);
 	struct order build;
 
 	(void)state;
@@ -972,7 +984,9 @@ static void pay_off_leaves_routes_that_cost(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 40; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
 				     .price = {i % 2, i % 2, i % 2}});
 	relays_learn(w);
 	world_ready(w);
@@ -1019,16 +1033,13 @@ static void tunnel_snapshot(struct world *w, const struct order *live, const str
 	world_step(w);
 }
 
-enum speaker {
-	SAYS_TUNNEL,
-	SAYS_GATEWAY,
-	SAYS_DISCOVERY
-};
+enum speaker { SAYS_TUNNEL, SAYS_GATEWAY, SAYS_DISCOVERY };
 
 /* Whoever speaks first: not one order that touches the live route. */
 static void a_restart_adopts_the_live_route_in_any_order(void **state)
 {
-	static const enum speaker orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+	static const enum speaker orders[6][3] = {
+		{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
 	(void)state;
 	for (int i = 0; i < 6; i++) {
@@ -1135,7 +1146,10 @@ static void an_adopted_route_that_costs_waits_for_the_settings(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 40; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS, .price = {7, 7, 7}});
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
+				     .price = {7, 7, 7}});
 	relays_learn(w);
 	tunnel_snapshot(w, &live, NULL);
 	world_want(w, true, 3, NULL);
@@ -1160,7 +1174,8 @@ static void a_tunnel_that_greets_again_changes_nothing(void **state)
 	assert_int_equal(w->r->vpn.live, live);
 	assert_int_equal(w->r->vpn.spare, spare);
 	phase_is(w, PHASE_ON, "");
-	/* Its snapshot names the live route only: the spare is gone, without a word of it before. */
+	/* Its snapshot names the live route only: the spare is gone, without a word of it before.
+	 */
 	struct path_hop room[POLICY_HOPS_MAX];
 	struct order o = {.hops = {0, 1, 23}};
 	struct path_facts f = facts_of(w, live, o.hops, 3, room);
@@ -1335,7 +1350,9 @@ static void an_empty_wallet_blames_nobody_and_looks_for_free_relays(void **state
 
 	(void)state;
 	for (unsigned int i = 0; i < 40; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
 				     .price = {i < 30, i < 30, i < 30}});
 	relays_learn(w);
 	world_ready(w);
@@ -1343,7 +1360,8 @@ static void an_empty_wallet_blames_nobody_and_looks_for_free_relays(void **state
 	world_pass(w, DUR_S(4));
 	orders_forget(w);
 	struct peer *exit = peers_find(&w->r->peers, path_exit(path_find(w->r, live))->node_id);
-	vpn_on_payment(w->r, live * 10 + 2, exit->node_id, true, "the day's limit is reached", w->now);
+	vpn_on_payment(
+		w->r, live * 10 + 2, exit->node_id, true, "the day's limit is reached", w->now);
 	world_step(w);
 	assert_false(peer_avoided(exit, w->now.mono));
 	assert_true(router_policy(w->r, w->now).free_only);
@@ -1370,7 +1388,13 @@ static void the_report_names_route_and_reasons(void **state)
 	assert_int_equal(s.phase, mvpn_Phase_PHASE_OFF);
 	assert_int_equal(s.n_relays, 40);
 	live = world_connect(w, 3, "CC");
-	vpn_on_stats(w->r, &(struct path_facts){.route = live, .rx_bytes = 700, .tx_bytes = 70, .rx_Bps = 7, .in_use = true}, w->now);
+	vpn_on_stats(w->r,
+		&(struct path_facts){.route = live,
+			.rx_bytes = 700,
+			.tx_bytes = 70,
+			.rx_Bps = 7,
+			.in_use = true},
+		w->now);
 	report_state(w->r, w->now, &s);
 	assert_int_equal(s.phase, mvpn_Phase_PHASE_ON);
 	assert_int_equal(s.hops_count, 3);
@@ -1396,7 +1420,9 @@ static void exits_come_in_pieces_and_say_why_not(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 150; i++)
-		relay_add(w, (struct relay){.as = i, .host = 1, .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1,
+				     .roles = DESCRIPTOR_RELAY | (uint32_t)BOTH_EXITS,
 				     .price = {0, 0, i < 100 ? 5 : 0}});
 	relays_learn(w);
 	world_ready(w);

@@ -19,7 +19,7 @@ unsigned int attempts_under_way(const struct router *r, enum path_use use)
 		const struct path *p = &r->paths[i];
 
 		n += p->use == use && (p->state == PATH_BUILDING || p->state == PATH_PROBING) &&
-			p->id != r->vpn.live && !p->adopted;
+		     p->id != r->vpn.live && !p->adopted;
 	}
 	return n;
 }
@@ -32,8 +32,8 @@ unsigned int attempts_hopeful(const struct router *r, enum path_use use, mono_t 
 		const struct path *p = &r->paths[i];
 
 		n += p->use == use && (p->state == PATH_BUILDING || p->state == PATH_PROBING) &&
-			p->id != r->vpn.live && !p->adopted &&
-			mono_since(p->began, now).ns < ATTEMPT_HOPE.ns;
+		     p->id != r->vpn.live && !p->adopted &&
+		     mono_since(p->began, now).ns < ATTEMPT_HOPE.ns;
 	}
 	return n;
 }
@@ -57,7 +57,8 @@ static void avoid_fill(struct router *r, enum path_use use, struct avoid *a)
 {
 	const struct path *live = path_find(r, r->vpn.live);
 
-	*a = (struct avoid){.may_repeat = use == PATH_FOR_REPAIR || (use == PATH_FOR_USE && live == NULL)};
+	*a = (struct avoid){
+		.may_repeat = use == PATH_FOR_REPAIR || (use == PATH_FOR_USE && live == NULL)};
 	if (use != PATH_FOR_REPAIR && live != NULL)
 		avoid_path(r, live, a);
 	for (size_t i = 0; i < PATHS_MAX; i++) {
@@ -185,8 +186,8 @@ static enum err choose(const struct chooser *c, size_t guard_from, struct pick *
 
 /* ---- from choice to order ---- */
 
-static struct path *path_from(
-	struct router *r, const struct pick *pick, enum path_use use, uint32_t exit_of, struct when now)
+static struct path *path_from(struct router *r, const struct pick *pick, enum path_use use,
+	uint32_t exit_of, struct when now)
 {
 	struct path *p = path_new(r, now);
 	uint64_t patience_ns = ATTEMPT_PATIENCE.ns + 3000ull * pick->rtt_us;
@@ -198,7 +199,8 @@ static struct path *path_from(
 	p->n_hops = pick->n_hops;
 	p->expected_us = pick->rtt_us;
 	p->deadline = mono_add(now.mono, ATTEMPT_DEADLINE);
-	p->patience.ns = patience_ns < ATTEMPT_PATIENCE_MAX.ns ? patience_ns : ATTEMPT_PATIENCE_MAX.ns;
+	p->patience.ns =
+		patience_ns < ATTEMPT_PATIENCE_MAX.ns ? patience_ns : ATTEMPT_PATIENCE_MAX.ns;
 	for (unsigned int k = 0; k < p->n_hops; k++)
 		memcpy(p->hops[k].node_id, r->peers.all[pick->peers[k]].node_id, NODE_ID_SIZE);
 	memcpy(p->reasons, pick->reasons, sizeof(p->reasons));
@@ -214,8 +216,8 @@ static void order(struct router *r, const struct path *p, const struct pick *pic
 	r->sink->build(r->sink->ctx, p, hops);
 }
 
-/* Two attempts share a guard: a slow middle must not show us to another one. Where only the entry can
- * differ it does at once. */
+/* Two attempts share a guard: a slow middle must not show us to another one. Where only the entry
+ * can differ it does at once. */
 static size_t guard_from(const struct router *r, enum path_use use)
 {
 	unsigned int n = attempts_under_way(r, use);
@@ -226,8 +228,12 @@ static size_t guard_from(const struct router *r, enum path_use use)
 enum err attempt_start(struct router *r, enum path_use use, struct when now,
 	const struct path **ret_path, char ret_why[static NOTE_MAX])
 {
-	struct chooser c = {.r = r, .v = router_view(r, now), .rng = &r->rng, .now = now,
-		.exit = PICK_NONE, .why = ret_why};
+	struct chooser c = {.r = r,
+		.v = router_view(r, now),
+		.rng = &r->rng,
+		.now = now,
+		.exit = PICK_NONE,
+		.why = ret_why};
 	const struct path *old = use == PATH_FOR_REPAIR ? path_find(r, r->vpn.repair.of) : NULL;
 	struct pick pick;
 
@@ -243,17 +249,19 @@ enum err attempt_start(struct router *r, enum path_use use, struct when now,
 		return ERR_FULL;
 	}
 	if (p->n_hops > 1)
-		/* A guard already, or the sample is full: then it serves this once and is not kept. */
+		/* A guard already, or the sample is full: then it serves this once and is not kept.
+		 */
 		(void)!guards_add(&r->guards, p->hops[0].node_id, &r->rng, now);
 	order(r, p, &pick);
 	*ret_path = p;
 	return OK;
 }
 
-enum err attempt_rehearse(struct router *r, const struct view *v, struct rng *rng,
-	struct when now, struct pick *ret_pick, char ret_why[static NOTE_MAX])
+enum err attempt_rehearse(struct router *r, const struct view *v, struct rng *rng, struct when now,
+	struct pick *ret_pick, char ret_why[static NOTE_MAX])
 {
-	struct chooser c = {.r = r, .v = v, .rng = rng, .now = now, .exit = PICK_NONE, .why = ret_why};
+	struct chooser c = {
+		.r = r, .v = v, .rng = rng, .now = now, .exit = PICK_NONE, .why = ret_why};
 
 	c.avoid.may_repeat = true;
 	return choose(&c, 0, ret_pick);

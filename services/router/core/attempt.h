@@ -13,8 +13,8 @@
 #define ATTEMPT_DEADLINE DUR_S(11) /* the tunnel gives up after 10; this is for a lost answer */
 #define GUARDS_TRIED_NEW 4	   /* drawn anew when no known guard will do */
 
-/* Chooses and orders a path for `use`. Borrowed until the next vpn_*. ERR_NOT_FOUND: nothing fits, ret_why
- * in words; ERR_FULL: too many paths already. */
+/* Chooses and orders a path for `use`. Borrowed until the next vpn_*. ERR_NOT_FOUND: nothing fits,
+ * ret_why in words; ERR_FULL: too many paths already. */
 NODISCARD enum err attempt_start(struct router *r, enum path_use use, struct when now,
 	const struct path **ret_path, char ret_why[static NOTE_MAX]);
 /* What it would choose, without doing it (routerctl pick). */

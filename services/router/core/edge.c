@@ -52,7 +52,8 @@ void edge_note(struct edge_memory *m, const uint8_t a[static NODE_ID_SIZE],
 	} else {
 		int64_t diff = (int64_t)rtt_us - e->srtt_us;
 
-		e->rttvar_us = (uint32_t)((3 * (int64_t)e->rttvar_us + (diff < 0 ? -diff : diff)) / 4);
+		e->rttvar_us =
+			(uint32_t)((3 * (int64_t)e->rttvar_us + (diff < 0 ? -diff : diff)) / 4);
 		e->srtt_us = (uint32_t)((int64_t)e->srtt_us + diff / 8);
 	}
 	e->n += e->n < UINT32_MAX;

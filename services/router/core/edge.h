@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Latency between two relays, learned from our own routes: what hop k takes beyond hop k-1.
  *
- * A set-associative memory of bounded size; the stalest entry of a set gives way. It is kept in this
- * process only: who was next to whom on our routes is nobody else's business. An edge never measured
- * is a guess by country, and few samples are drawn to the guess with weight n / (n + 4). Pure. */
+ * A set-associative memory of bounded size; the stalest entry of a set gives way. It is kept in
+ * this process only: who was next to whom on our routes is nobody else's business. An edge never
+ * measured is a guess by country, and few samples are drawn to the guess with weight n / (n + 4).
+ * Pure. */
 #ifndef ROUTER_EDGE_H
 #define ROUTER_EDGE_H
 
@@ -16,7 +17,8 @@
 #define EDGE_SETS 1024
 #define EDGE_WAYS 4
 
-/* Guesses: nearby is not always near, far is not always far; routes are to be tried, not ruled out. */
+/* Guesses: nearby is not always near, far is not always far; routes are to be tried, not ruled out.
+ */
 #define EDGE_GUESS_SAME_US 15000
 #define EDGE_GUESS_OTHER_US 60000
 #define EDGE_GUESS_JITTER_US 5000

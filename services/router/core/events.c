@@ -13,7 +13,8 @@
 static bool wish_valid(const struct wish *wish, char ret_why[static NOTE_MAX])
 {
 	if (wish->hops > POLICY_HOPS_MAX) {
-		snprintf(ret_why, NOTE_MAX, "%u hops: a route has 1 to %d", wish->hops, POLICY_HOPS_MAX);
+		snprintf(ret_why, NOTE_MAX, "%u hops: a route has 1 to %d", wish->hops,
+			POLICY_HOPS_MAX);
 		return false;
 	}
 	if (wish->n_countries > POLICY_COUNTRIES_MAX) {
@@ -25,7 +26,8 @@ static bool wish_valid(const struct wish *wish, char ret_why[static NOTE_MAX])
 
 		if (c[0] >= 'A' && c[0] <= 'Z' && c[1] >= 'A' && c[1] <= 'Z' && c[2] == '\0')
 			continue;
-		snprintf(ret_why, NOTE_MAX, "an exit country is two capital letters (ISO 3166), as in SE");
+		snprintf(ret_why, NOTE_MAX,
+			"an exit country is two capital letters (ISO 3166), as in SE");
 		return false;
 	}
 	return true;
@@ -49,8 +51,8 @@ static struct want want_from(const struct want *old, const struct wish *wish)
 static bool wish_same(const struct want *a, const struct want *b)
 {
 	return a->known && b->known && a->on == b->on && a->n_hops == b->n_hops &&
-		a->n_countries == b->n_countries &&
-		memcmp(a->countries, b->countries, sizeof(a->countries)) == 0;
+	       a->n_countries == b->n_countries &&
+	       memcmp(a->countries, b->countries, sizeof(a->countries)) == 0;
 }
 
 enum err vpn_on_set_session(
@@ -94,8 +96,11 @@ void vpn_on_settings(struct router *r, bool pay, uint64_t price_max_gwei, uint32
 	w->price_max_gwei = price_max_gwei;
 	w->hop_interval_s = hop_interval_s;
 	if (hop_changed)
-		r->vpn.hop_at = hop_interval_s == 0 ? MONO_NEVER
-			: mono_add(now.mono, (dur_t){(uint64_t)((0.5 + rng_unit(&r->rng)) * 1e9 * hop_interval_s)});
+		r->vpn.hop_at =
+			hop_interval_s == 0
+				? MONO_NEVER
+				: mono_add(now.mono, (dur_t){(uint64_t)((0.5 + rng_unit(&r->rng)) *
+									1e9 * hop_interval_s)});
 }
 
 enum err vpn_on_new_route(struct router *r, struct when now)
@@ -189,7 +194,8 @@ static void want_imply(struct router *r, struct path *p)
 	r->want.n_hops = p->n_hops;
 	r->want.n_countries = 0;
 	if (exit != NULL && exit->country[0] != '\0')
-		memcpy(r->want.countries[r->want.n_countries++], exit->country, sizeof(exit->country));
+		memcpy(r->want.countries[r->want.n_countries++], exit->country,
+			sizeof(exit->country));
 }
 
 static void adopt_as_live(struct router *r, struct path *p, struct when now)
@@ -315,7 +321,8 @@ void vpn_on_failed(struct router *r, uint32_t route, uint32_t hop, enum err err,
 	learn_failed(r, p, hop, err == ERR_FULL ? LEARN_WEIGHT_BUSY : LEARN_WEIGHT_FAILED, now);
 	snprintf(text, sizeof(text), "%s: %.100s",
 		hop == 0 && p->n_hops > 1 ? "the entry did not serve"
-			: hop + 1 == p->n_hops ? "the exit did not serve" : "a relay did not serve",
+		: hop + 1 == p->n_hops	  ? "the exit did not serve"
+					  : "a relay did not serve",
 		why[0] == '\0' ? err_str(err) : why);
 	attempt_over(r, p, text, now);
 }
@@ -324,7 +331,7 @@ static void attempt_won(struct router *r, struct path *p, struct when now)
 {
 	struct path *live = live_path(r);
 	bool wanted = p->use == PATH_FOR_USE &&
-		(live == NULL || r->vpn.want_new || !path_fits(r, live, now));
+		      (live == NULL || r->vpn.want_new || !path_fits(r, live, now));
 
 	if (!path_fits(r, p, now)) {
 		path_close(r, p, (dur_t){0}, now); /* the wish has changed meanwhile */
@@ -332,7 +339,8 @@ static void attempt_won(struct router *r, struct path *p, struct when now)
 		r->count.hops_done += live != NULL;
 		live_take(r, p, r->vpn.want_new ? DRAIN_HOP : DRAIN_WISH, now);
 	} else {
-		/* With no live one it takes over too, by seek_step, but not before a repair had its time. */
+		/* With no live one it takes over too, by seek_step, but not before a repair had its
+		 * time. */
 		struct path *old = path_find(r, r->vpn.spare);
 
 		r->vpn.spare = p->id;
@@ -431,7 +439,8 @@ void vpn_on_measured(struct router *r, const uint8_t node_id[static NODE_ID_SIZE
 
 /* ---- ledger ---- */
 
-static bool path_pays(const struct path *p, uint64_t session, const uint8_t *node_id, unsigned int *ret_hop)
+static bool path_pays(
+	const struct path *p, uint64_t session, const uint8_t *node_id, unsigned int *ret_hop)
 {
 	for (unsigned int k = 0; k < p->n_hops; k++) {
 		if (memcmp(p->hops[k].node_id, node_id, NODE_ID_SIZE) != 0 ||

@@ -47,8 +47,8 @@ static void room_make(struct guards *g)
 		guard_drop(g, worst);
 }
 
-enum err guards_add(
-	struct guards *g, const uint8_t node_id[static NODE_ID_SIZE], struct rng *rng, struct when now)
+enum err guards_add(struct guards *g, const uint8_t node_id[static NODE_ID_SIZE], struct rng *rng,
+	struct when now)
 {
 	struct guard guard = {.added_day = when_day(now)};
 
@@ -60,7 +60,7 @@ enum err guards_add(
 		return ERR_FULL;
 	memcpy(guard.node_id, node_id, NODE_ID_SIZE);
 	guard.expires_day = guard.added_day + GUARD_LIFE_MIN_DAYS +
-		(uint32_t)rng_below(rng, GUARD_LIFE_MAX_DAYS - GUARD_LIFE_MIN_DAYS + 1);
+			    (uint32_t)rng_below(rng, GUARD_LIFE_MAX_DAYS - GUARD_LIFE_MIN_DAYS + 1);
 	g->all[g->n++] = guard;
 	return OK;
 }
@@ -91,7 +91,8 @@ void guards_rank(struct guards *g, size_t keep)
 			i++;
 }
 
-void guards_on_measured(struct guards *g, const uint8_t node_id[static NODE_ID_SIZE], uint32_t rtt_us)
+void guards_on_measured(
+	struct guards *g, const uint8_t node_id[static NODE_ID_SIZE], uint32_t rtt_us)
 {
 	struct guard *guard = guards_find(g, node_id);
 
@@ -124,7 +125,8 @@ void guards_on_failed(struct guards *g, const uint8_t node_id[static NODE_ID_SIZ
 
 	if (guard == NULL)
 		return;
-	uint8_t doublings = guard->n_fails < GUARD_RETRY_DOUBLINGS ? guard->n_fails : GUARD_RETRY_DOUBLINGS;
+	uint8_t doublings =
+		guard->n_fails < GUARD_RETRY_DOUBLINGS ? guard->n_fails : GUARD_RETRY_DOUBLINGS;
 	guard->retry_at = mono_add(now.mono, (dur_t){GUARD_RETRY_MIN.ns << doublings});
 	guard->n_fails += guard->n_fails < UINT8_MAX;
 }
@@ -146,12 +148,12 @@ void guards_on_circuit(struct guards *g, const uint8_t node_id[static NODE_ID_SI
 static bool guard_over(const struct guard *guard, uint32_t day)
 {
 	bool biased = guard->n_tried >= GUARD_BIAS_CIRCUITS &&
-		guard->n_lived * 100 < guard->n_tried * GUARD_BIAS_SHARE_PCT;
+		      guard->n_lived * 100 < guard->n_tried * GUARD_BIAS_SHARE_PCT;
 
 	return day >= guard->expires_day || biased ||
-		(guard->gone_day != 0 && day >= guard->gone_day + GUARD_GONE_DAYS) ||
-		(guard->gone_day != 0 && !guard->confirmed) ||
-		(guard->down_day != 0 && day >= guard->down_day + GUARD_DOWN_DAYS);
+	       (guard->gone_day != 0 && day >= guard->gone_day + GUARD_GONE_DAYS) ||
+	       (guard->gone_day != 0 && !guard->confirmed) ||
+	       (guard->down_day != 0 && day >= guard->down_day + GUARD_DOWN_DAYS);
 }
 
 void guards_review(struct guards *g, guard_listed_fn *listed, void *ctx, struct when now)
@@ -190,7 +192,8 @@ size_t guards_order(const struct guards *g, mono_t now, size_t ret_order[static 
 			continue;
 		size_t k = n++;
 
-		for (; k > n_ready && g->all[ret_order[k - 1]].retry_at.ns > g->all[i].retry_at.ns; k--)
+		for (; k > n_ready && g->all[ret_order[k - 1]].retry_at.ns > g->all[i].retry_at.ns;
+			k--)
 			ret_order[k] = ret_order[k - 1];
 		ret_order[k] = i;
 	}
@@ -202,7 +205,8 @@ size_t guards_order(const struct guards *g, mono_t now, size_t ret_order[static 
 size_t guards_encode(const struct guards *g, char ret_text[static GUARDS_TEXT_MAX])
 {
 	size_t at = (size_t)snprintf(ret_text, GUARDS_TEXT_MAX,
-		"# guards in order: relay, day added, day of expiry, gone since, down since (days since 1970)\n");
+		"# guards in order: relay, day added, day of expiry, gone since, down since (days "
+		"since 1970)\n");
 
 	for (size_t i = 0; i < g->n; i++) {
 		const struct guard *guard = &g->all[i];
@@ -212,8 +216,8 @@ size_t guards_encode(const struct guards *g, char ret_text[static GUARDS_TEXT_MA
 			continue;
 		sodium_bin2hex(id, sizeof(id), guard->node_id, NODE_ID_SIZE);
 		at += (size_t)snprintf(ret_text + at, GUARDS_TEXT_MAX - at,
-			"guard %s %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 "\n", id, guard->added_day,
-			guard->expires_day, guard->gone_day, guard->down_day);
+			"guard %s %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 "\n", id,
+			guard->added_day, guard->expires_day, guard->gone_day, guard->down_day);
 	}
 	return at;
 }
@@ -241,8 +245,9 @@ static enum err guard_decode(const char *line, struct guard *ret_guard)
 	size_t n_bin;
 
 	if (strncmp(line, word, sizeof(word) - 1) != 0 || strlen(line) < (size_t)(at - line) ||
-		sodium_hex2bin(guard.node_id, NODE_ID_SIZE, line + sizeof(word) - 1, 2 * NODE_ID_SIZE,
-			NULL, &n_bin, NULL) != 0 || n_bin != NODE_ID_SIZE)
+		sodium_hex2bin(guard.node_id, NODE_ID_SIZE, line + sizeof(word) - 1,
+			2 * NODE_ID_SIZE, NULL, &n_bin, NULL) != 0 ||
+		n_bin != NODE_ID_SIZE)
 		return ERR_MALFORMED;
 	TRY(day_take(&at, &guard.added_day));
 	TRY(day_take(&at, &guard.expires_day));

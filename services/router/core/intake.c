@@ -14,7 +14,9 @@ static enum err on_set_session(
 	struct router *r, const mvpn_RouterIn *in, struct when now, char *ret_why)
 {
 	const mvpn_SetSession *m = &in->body.set_session;
-	struct wish wish = {.on = m->on, .hops = m->hops, .countries = m->exit_countries,
+	struct wish wish = {.on = m->on,
+		.hops = m->hops,
+		.countries = m->exit_countries,
 		.n_countries = m->exit_countries_count};
 
 	return vpn_on_set_session(r, &wish, now, ret_why);
@@ -37,7 +39,8 @@ static enum err on_settings(
 	const mvpn_RouterSettings *m = &in->body.settings;
 
 	if (m->hop_interval_s > INTERVAL_MAX_S) {
-		snprintf(ret_why, NOTE_MAX, "the route is to change at least once in 30 days, or never (0)");
+		snprintf(ret_why, NOTE_MAX,
+			"the route is to change at least once in 30 days, or never (0)");
 		return ERR_INVALID;
 	}
 	vpn_on_settings(r, m->pay, m->price_max_gwei_per_gib, m->hop_interval_s, now);
@@ -78,7 +81,8 @@ struct hop_room {
 	struct path_hop hops[POLICY_HOPS_MAX];
 };
 
-static void hops_from(const mvpn_HopInfo *hops, size_t n, struct hop_room *room, struct path_facts *f)
+static void hops_from(
+	const mvpn_HopInfo *hops, size_t n, struct hop_room *room, struct path_facts *f)
 {
 	_Static_assert(sizeof(hops->address.bytes) == sizeof(room->hops[0].address), "address");
 	f->n_hops = n < POLICY_HOPS_MAX ? (unsigned int)n : POLICY_HOPS_MAX;
@@ -86,8 +90,10 @@ static void hops_from(const mvpn_HopInfo *hops, size_t n, struct hop_room *room,
 	for (unsigned int k = 0; k < f->n_hops; k++) {
 		struct path_hop *h = &room->hops[k];
 
-		*h = (struct path_hop){.session = hops[k].session, .rtt_us = hops[k].rtt_us,
-			.jitter_us = hops[k].jitter_us, .loss_ppm = hops[k].loss_ppm};
+		*h = (struct path_hop){.session = hops[k].session,
+			.rtt_us = hops[k].rtt_us,
+			.jitter_us = hops[k].jitter_us,
+			.loss_ppm = hops[k].loss_ppm};
 		memcpy(h->node_id, hops[k].node_id, NODE_ID_SIZE);
 		if (hops[k].address.size != 4 && hops[k].address.size != 16)
 			continue;
@@ -100,8 +106,11 @@ static enum err on_built(struct router *r, const mvpn_RouterIn *in, struct when 
 {
 	const mvpn_RouteBuilt *m = &in->body.route_built;
 	struct hop_room room;
-	struct path_facts f = {.route = m->route, .ip4 = m->ip4.bytes, .ip6 = m->ip6.bytes,
-		.ip4_len = (uint8_t)m->ip4.size, .ip6_len = (uint8_t)m->ip6.size};
+	struct path_facts f = {.route = m->route,
+		.ip4 = m->ip4.bytes,
+		.ip6 = m->ip6.bytes,
+		.ip4_len = (uint8_t)m->ip4.size,
+		.ip6_len = (uint8_t)m->ip6.size};
 
 	(void)ret_why;
 	hops_from(m->hops, m->hops_count, &room, &f);
@@ -143,8 +152,12 @@ static enum err on_stats(struct router *r, const mvpn_RouterIn *in, struct when 
 {
 	const mvpn_RouteStats *m = &in->body.route_stats;
 	struct hop_room room;
-	struct path_facts f = {.route = m->route, .rx_bytes = m->rx_bytes, .tx_bytes = m->tx_bytes,
-		.rx_Bps = m->rx_Bps, .tx_Bps = m->tx_Bps, .in_use = m->in_use};
+	struct path_facts f = {.route = m->route,
+		.rx_bytes = m->rx_bytes,
+		.tx_bytes = m->tx_bytes,
+		.rx_Bps = m->rx_Bps,
+		.tx_Bps = m->tx_Bps,
+		.in_use = m->in_use};
 
 	(void)ret_why;
 	hops_from(m->hops, m->hops_count, &room, &f);
@@ -156,9 +169,13 @@ static enum err on_lives(struct router *r, const mvpn_RouterIn *in, struct when 
 {
 	const mvpn_RouteLives *m = &in->body.route_lives;
 	struct hop_room room;
-	struct path_facts f = {.route = m->route, .ip4 = m->ip4.bytes, .ip6 = m->ip6.bytes,
-		.ip4_len = (uint8_t)m->ip4.size, .ip6_len = (uint8_t)m->ip6.size,
-		.in_use = m->in_use, .draining = m->draining};
+	struct path_facts f = {.route = m->route,
+		.ip4 = m->ip4.bytes,
+		.ip6 = m->ip6.bytes,
+		.ip4_len = (uint8_t)m->ip4.size,
+		.ip6_len = (uint8_t)m->ip6.size,
+		.in_use = m->in_use,
+		.draining = m->draining};
 
 	(void)ret_why;
 	hops_from(m->hops, m->hops_count, &room, &f);
@@ -187,7 +204,8 @@ static enum err on_measured(
 
 /* ---- ledger ---- */
 
-static enum err on_payment(struct router *r, const mvpn_RouterIn *in, struct when now, char *ret_why)
+static enum err on_payment(
+	struct router *r, const mvpn_RouterIn *in, struct when now, char *ret_why)
 {
 	const mvpn_PaymentTrouble *m = &in->body.payment_trouble;
 

@@ -64,8 +64,10 @@ static void rtts_note(struct router *r, const struct path *p, struct when now)
 		uint32_t rtt = p->hops[k].rtt_us;
 
 		if (peer != NULL && rtt > 0)
-			peer->path_rtt_us = peer->path_rtt_us == 0
-				? rtt : (uint32_t)((7 * (uint64_t)peer->path_rtt_us + rtt) / 8);
+			peer->path_rtt_us =
+				peer->path_rtt_us == 0
+					? rtt
+					: (uint32_t)((7 * (uint64_t)peer->path_rtt_us + rtt) / 8);
 	}
 	edges_note(r, p, now);
 }
@@ -163,7 +165,8 @@ static void entry_failed(struct router *r, const struct path *p, double weight, 
 		peer_failed(&r->peers, peer, now.mono, 0);
 }
 
-void learn_failed(struct router *r, const struct path *p, uint32_t hop, double weight, struct when now)
+void learn_failed(
+	struct router *r, const struct path *p, uint32_t hop, double weight, struct when now)
 {
 	if (hop == 0) {
 		entry_failed(r, p, weight, now);

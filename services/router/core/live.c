@@ -214,11 +214,13 @@ void attempt_over(struct router *r, struct path *p, const char *why, struct when
 		v->seek.n_failed++;
 		snprintf(v->seek.why, sizeof(v->seek.why), "%s", why);
 		if (v->seek.n_failed >= SEEK_FAILS_SHOWN)
-			v->seek.next_try = mono_add(now.mono, backoff(SEEK_BACKOFF_MIN, SEEK_BACKOFF_MAX,
-							       v->seek.n_failed - SEEK_FAILS_SHOWN));
+			v->seek.next_try =
+				mono_add(now.mono, backoff(SEEK_BACKOFF_MIN, SEEK_BACKOFF_MAX,
+							   v->seek.n_failed - SEEK_FAILS_SHOWN));
 		break;
 	case PATH_FOR_SPARE:
-		v->spare_at = mono_add(now.mono, backoff(SPARE_BACKOFF_MIN, SPARE_BACKOFF_MAX, v->spare_fails));
+		v->spare_at = mono_add(
+			now.mono, backoff(SPARE_BACKOFF_MIN, SPARE_BACKOFF_MAX, v->spare_fails));
 		v->spare_fails++;
 		break;
 	case PATH_FOR_REPAIR:

@@ -121,7 +121,8 @@ static void geo_apply(struct peers *t, struct peer *p, const struct descriptor *
 	p->claim_ignored = ignored;
 }
 
-static void entry_fill(struct peers *t, struct peer *p, const uint8_t *bytes, const struct descriptor *d)
+static void entry_fill(
+	struct peers *t, struct peer *p, const uint8_t *bytes, const struct descriptor *d)
 {
 	memcpy(p->descriptor, bytes, DESCRIPTOR_SIZE);
 	p->addr4 = d->ep4.addr;
@@ -136,8 +137,8 @@ static void entry_fill(struct peers *t, struct peer *p, const uint8_t *bytes, co
 	geo_apply(t, p, d);
 }
 
-static enum err descriptor_check(
-	const struct peers *t, const uint8_t *bytes, size_t len, struct when now, struct descriptor *ret_d)
+static enum err descriptor_check(const struct peers *t, const uint8_t *bytes, size_t len,
+	struct when now, struct descriptor *ret_d)
 {
 	TRY(descriptor_decode(bytes, len, ret_d));
 	return descriptor_valid_at(ret_d, now.wall, t->test_network);

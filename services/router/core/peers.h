@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The relays that we know: the directory as discovery tells it, with what we learned ourselves.
  *
- * An entry outlives its listing: a relay that comes back keeps its reputation. When the table is full
- * an unlisted entry gives way; if all are listed the newcomer is refused and counted. A snapshot
- * (peers_snapshot_begin .. _end) unlists what it did not name, but only if about as many relays came
- * as were announced: a snapshot cut short must not empty the table.
+ * An entry outlives its listing: a relay that comes back keeps its reputation. When the table is
+ * full an unlisted entry gives way; if all are listed the newcomer is refused and counted. A
+ * snapshot (peers_snapshot_begin .. _end) unlists what it did not name, but only if about as many
+ * relays came as were announced: a snapshot cut short must not empty the table.
  *
  * Country and network (ASN) come from our own geography by the address, never from the descriptor:
  * a claim that differs is ignored and counted. The ids of relays are chosen by strangers, so the
@@ -58,17 +58,17 @@ struct peer {
 struct peers {
 	struct peer *all;
 	uint32_t capacity;
-	uint32_t n_top;	   /* entries at and above were never used */
+	uint32_t n_top; /* entries at and above were never used */
 	uint32_t n_used, n_listed;
-	uint32_t *index;   /* entry + 1, 0: free; capacity * PEERS_INDEX_FACTOR, a power of two */
+	uint32_t *index; /* entry + 1, 0: free; capacity * PEERS_INDEX_FACTOR, a power of two */
 	uint32_t index_mask;
 	uint8_t hash_key[16];
 	uint32_t evict_hand;
-	uint32_t snapshot;	 /* grows with each */
+	uint32_t snapshot; /* grows with each */
 	uint32_t n_in_snapshot;
 	bool complete; /* a snapshot ended since start */
 	bool test_network;
-	uint64_t serial;   /* grows whenever a choice could come out differently */
+	uint64_t serial;       /* grows whenever a choice could come out differently */
 	const struct geo *geo; /* borrowed, may be empty */
 	struct {
 		uint64_t refused_full, refused_bad, claims_ignored, snapshots_short, evicted;

@@ -9,7 +9,7 @@
 #define RTT_SCALE_MS 50.0
 #define JITTER_SCALE_MS 20.0
 #define GOODPUT_NEED_BPS 1e6
-#define GOODPUT_CAP_BPS 2e7 /* more than a person uses */
+#define GOODPUT_CAP_BPS 2e7  /* more than a person uses */
 #define PRICE_SCALE_GWEI 1e8 /* per GiB, where the user set no cap: a tenth of a coin */
 #define FAMILY_PENALTY 1.0
 #define TEMPERATURE 0.25
@@ -53,10 +53,11 @@ double pick_utility(const struct pick_terms *terms)
 	double cap = terms->price_cap_gwei > 0 ? terms->price_cap_gwei : PRICE_SCALE_GWEI;
 
 	return -w->latency * log(fmax(terms->rtt_ms, RTT_FLOOR_MS) / RTT_SCALE_MS) -
-		w->jitter * log1p(terms->jitter_ms / JITTER_SCALE_MS) +
-		w->goodput * 0.5 * log(fmin(terms->goodput_Bps, GOODPUT_CAP_BPS) / GOODPUT_NEED_BPS) +
-		w->reliability * terms->reliability_ln - w->price * terms->price_gwei / cap -
-		(terms->misses_family ? FAMILY_PENALTY : 0);
+	       w->jitter * log1p(terms->jitter_ms / JITTER_SCALE_MS) +
+	       w->goodput * 0.5 *
+		       log(fmin(terms->goodput_Bps, GOODPUT_CAP_BPS) / GOODPUT_NEED_BPS) +
+	       w->reliability * terms->reliability_ln - w->price * terms->price_gwei / cap -
+	       (terms->misses_family ? FAMILY_PENALTY : 0);
 }
 
 /* ---- rows ---- */
@@ -94,7 +95,8 @@ static bool excluded(const struct draw *d, const struct row *r)
 
 static bool countries_differ(const struct row *a, const struct row *b)
 {
-	return a != NULL && b != NULL && a->country != 0 && b->country != 0 && a->country != b->country;
+	return a != NULL && b != NULL && a->country != 0 && b->country != 0 &&
+	       a->country != b->country;
 }
 
 /* Running sums of the weights for `role` of what may stand beside the fixed hops. */
@@ -106,10 +108,11 @@ static double cum_fill(const struct draw *d, enum hop_role role, double *cum)
 		const struct row *r = &d->v->at.rows[i];
 		bool next_to_entry = d->v->policy.n_hops == 2 || role == HOP_MIDDLE;
 		bool fits = r->weight[role] > 0 && !excluded(d, r) &&
-			(d->entry == NULL || (rows_apart(d->entry, r) &&
-				(!next_to_entry || rows_can_talk(d->entry, r)))) &&
-			(role != HOP_MIDDLE || d->exit == NULL ||
-				(rows_apart(d->exit, r) && rows_can_talk(d->exit, r)));
+			    (d->entry == NULL ||
+				    (rows_apart(d->entry, r) &&
+					    (!next_to_entry || rows_can_talk(d->entry, r)))) &&
+			    (role != HOP_MIDDLE || d->exit == NULL ||
+				    (rows_apart(d->exit, r) && rows_can_talk(d->exit, r)));
 
 		sum += fits ? r->weight[role] : 0;
 		cum[i] = sum;
@@ -144,7 +147,7 @@ static bool pair_fits(const struct row *middle, const struct row *exit)
 static bool spans_two(const struct draw *d, const struct row *middle, const struct row *exit)
 {
 	return countries_differ(d->entry, exit) || countries_differ(d->entry, middle) ||
-		countries_differ(middle, exit);
+	       countries_differ(middle, exit);
 }
 
 static void candidate_add(struct draw *d, const struct row *middle, const struct row *exit)
@@ -173,7 +176,8 @@ static bool pair_take(struct draw *d, const struct row *middle, const struct row
 }
 
 /* Drawing may miss the one pair that fits: try some exits with every middle. */
-static void pairs_search(struct draw *d, const double *cum_middle, const double *cum_exit, double exits)
+static void pairs_search(
+	struct draw *d, const double *cum_middle, const double *cum_exit, double exits)
 {
 	uint32_t n_rows = d->v->n_rows;
 
@@ -183,7 +187,8 @@ static void pairs_search(struct draw *d, const double *cum_middle, const double 
 
 		if (exit == NULL && n_rows <= PICK_EXITS_SEARCHED) {
 			exit = k < n_rows && cum_exit[k] > (k == 0 ? 0 : cum_exit[k - 1])
-				? &d->v->at.rows[k] : NULL;
+				       ? &d->v->at.rows[k]
+				       : NULL;
 		} else if (exit == NULL) {
 			exit = row_draw(d, cum_exit, exits);
 		}
@@ -225,12 +230,13 @@ static const uint8_t *id_of(const struct draw *d, const struct row *r)
 	return d->t->all[r->peer].node_id;
 }
 
-static void leg_add(const struct draw *d, const struct row *a, const struct row *b, struct candidate *c)
+static void leg_add(
+	const struct draw *d, const struct row *a, const struct row *b, struct candidate *c)
 {
 	if (a == NULL || b == NULL)
 		return;
-	struct edge_guess g = edge_estimate(d->m, id_of(d, a), id_of(d, b),
-		a->country == b->country && a->country != 0);
+	struct edge_guess g = edge_estimate(
+		d->m, id_of(d, a), id_of(d, b), a->country == b->country && a->country != 0);
 	c->rtt_us += g.rtt_us;
 	c->jitter_us += g.jitter_us;
 }
@@ -346,13 +352,15 @@ static void reason_exit(const struct draw *d, const struct peer *exit, char *ret
 	const char *where = exit->country[0] == '\0' ? "an unknown country" : exit->country;
 
 	if (d->exit != NULL)
-		snprintf(ret, PICK_REASON_MAX, "exit in %s kept, so that connections live on", where);
+		snprintf(ret, PICK_REASON_MAX, "exit in %s kept, so that connections live on",
+			where);
 	else if (v->policy.n_countries > 0)
-		snprintf(ret, PICK_REASON_MAX, "exit in %s as you asked; %u %s", where, v->n_fit[HOP_EXIT],
-			v->n_fit[HOP_EXIT] == 1 ? "exit fits" : "exits fit");
+		snprintf(ret, PICK_REASON_MAX, "exit in %s as you asked; %u %s", where,
+			v->n_fit[HOP_EXIT], v->n_fit[HOP_EXIT] == 1 ? "exit fits" : "exits fit");
 	else
-		snprintf(ret, PICK_REASON_MAX, "exit in %s, from %u in %u %s", where, v->n_fit[HOP_EXIT],
-			v->n_exit_countries, v->n_exit_countries == 1 ? "country" : "countries");
+		snprintf(ret, PICK_REASON_MAX, "exit in %s, from %u in %u %s", where,
+			v->n_fit[HOP_EXIT], v->n_exit_countries,
+			v->n_exit_countries == 1 ? "country" : "countries");
 }
 
 static void reason_latency(const struct draw *d, const struct candidate *c, char *ret)
@@ -367,7 +375,8 @@ static void reason_latency(const struct draw *d, const struct candidate *c, char
 		snprintf(ret, PICK_REASON_MAX, "%zu %s weighed by goodput and reliability", d->n,
 			d->n == 1 ? "relay" : "relays");
 	else
-		snprintf(ret, PICK_REASON_MAX, "about %u ms behind the entry; %zu %s weighed, %u to %u ms",
+		snprintf(ret, PICK_REASON_MAX,
+			"about %u ms behind the entry; %zu %s weighed, %u to %u ms",
 			(c->rtt_us + 500) / 1000, d->n, d->n == 1 ? "path" : "paths", least / 1000,
 			(most + 999) / 1000);
 }
@@ -375,14 +384,18 @@ static void reason_latency(const struct draw *d, const struct candidate *c, char
 static void reason_rules(const struct draw *d, char *ret)
 {
 	if (d->use_avoided)
-		snprintf(ret, PICK_REASON_MAX, "a relay that failed lately is in it: no other path is possible");
+		snprintf(ret, PICK_REASON_MAX,
+			"a relay that failed lately is in it: no other path is possible");
 	else if (d->one_country && d->v->policy.n_hops > 1)
-		snprintf(ret, PICK_REASON_MAX, "may stay in one country: no path over two is possible");
+		snprintf(ret, PICK_REASON_MAX,
+			"may stay in one country: no path over two is possible");
 	else if (d->n_apart > 0)
-		snprintf(ret, PICK_REASON_MAX, "%u of %u paths ruled out: one operator or network twice",
-			d->n_apart, d->n_drawn);
+		snprintf(ret, PICK_REASON_MAX,
+			"%u of %u paths ruled out: one operator or network twice", d->n_apart,
+			d->n_drawn);
 	else if (d->v->policy.n_hops > 1)
-		snprintf(ret, PICK_REASON_MAX, "every hop in another network and of another operator");
+		snprintf(ret, PICK_REASON_MAX,
+			"every hop in another network and of another operator");
 	else
 		ret[0] = '\0';
 }
@@ -395,7 +408,8 @@ static void countries_show(const struct policy *policy, char *buf, size_t len)
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < policy->n_countries && at + 8 < len; i++)
-		at += (size_t)snprintf(buf + at, len - at, "%s%s", i == 0 ? "" : ", ", policy->countries[i]);
+		at += (size_t)snprintf(
+			buf + at, len - at, "%s%s", i == 0 ? "" : ", ", policy->countries[i]);
 }
 
 static void why_no_exit(const struct view *v, char ret_why[static PICK_WHY_MAX])
@@ -406,7 +420,8 @@ static void why_no_exit(const struct view *v, char ret_why[static PICK_WHY_MAX])
 	if (v->n_listed == 0)
 		snprintf(ret_why, PICK_WHY_MAX, "no relay is known yet");
 	else if (v->n_exits_out[RULE_PAY_OFF] > 0)
-		snprintf(ret_why, PICK_WHY_MAX, "every exit%s%s asks for payment, and payment is off",
+		snprintf(ret_why, PICK_WHY_MAX,
+			"every exit%s%s asks for payment, and payment is off",
 			where[0] == '\0' ? "" : " in ", where);
 	else if (v->n_exits_out[RULE_PRICE_CAP] > 0)
 		snprintf(ret_why, PICK_WHY_MAX, "every exit%s%s asks more than your price cap",
@@ -421,13 +436,16 @@ void pick_why_none(const struct view *v, bool exit_given, char ret_why[static PI
 {
 	if (v->n_fit[HOP_EXIT] == 0 && !exit_given)
 		why_no_exit(v, ret_why);
-	else if (v->policy.n_hops > 1 && v->n_fit[HOP_ENTRY] == 0 && v->n_relays_out[RULE_PAY_OFF] > 0)
+	else if (v->policy.n_hops > 1 && v->n_fit[HOP_ENTRY] == 0 &&
+		 v->n_relays_out[RULE_PAY_OFF] > 0)
 		snprintf(ret_why, PICK_WHY_MAX, "every relay asks for payment, and payment is off");
-	else if (v->policy.n_hops > 1 && v->n_fit[HOP_ENTRY] == 0 && v->n_relays_out[RULE_PRICE_CAP] > 0)
+	else if (v->policy.n_hops > 1 && v->n_fit[HOP_ENTRY] == 0 &&
+		 v->n_relays_out[RULE_PRICE_CAP] > 0)
 		snprintf(ret_why, PICK_WHY_MAX, "every relay asks more than your price cap");
 	else
 		snprintf(ret_why, PICK_WHY_MAX,
-			"no %u relays that fit are in different networks and of different operators",
+			"no %u relays that fit are in different networks and of different "
+			"operators",
 			v->policy.n_hops);
 }
 
@@ -464,8 +482,9 @@ static bool draw_prepare(struct draw *d, struct row *exit_room)
 	/* The exit in use may have left the directory or the user's wishes; it is kept as it is. */
 	row_fill(exit_room, d->t, d->ask->exit, &d->v->policy, d->now);
 	d->exit = exit_room;
-	return d->entry == NULL || (rows_apart(d->entry, d->exit) &&
-		(d->v->policy.n_hops != 2 || rows_can_talk(d->entry, d->exit)));
+	return d->entry == NULL ||
+	       (rows_apart(d->entry, d->exit) &&
+		       (d->v->policy.n_hops != 2 || rows_can_talk(d->entry, d->exit)));
 }
 
 enum err pick_route(const struct view *v, const struct peers *t, const struct edge_memory *m,
@@ -515,7 +534,7 @@ static double entries_cum(const struct view *v, const struct draw *d, const uint
 	for (uint32_t i = 0; i < v->n_rows; i++) {
 		const struct row *r = &v->at.rows[i];
 		bool fits = r->weight[HOP_ENTRY] > 0 && !excluded(d, r) &&
-			!entry_taken(v, r, taken, n_taken);
+			    !entry_taken(v, r, taken, n_taken);
 
 		for (size_t k = 0; fits && k < n_exclude; k++)
 			fits = exclude[k] != r->peer;
@@ -525,8 +544,8 @@ static double entries_cum(const struct view *v, const struct draw *d, const uint
 	return sum;
 }
 
-size_t pick_entries(const struct view *v, const uint32_t *exclude, size_t n_exclude, struct rng *rng,
-	struct when now, uint32_t *ret_peers, size_t n)
+size_t pick_entries(const struct view *v, const uint32_t *exclude, size_t n_exclude,
+	struct rng *rng, struct when now, uint32_t *ret_peers, size_t n)
 {
 	static const struct pick_ask nothing = {.n_exclude = 0};
 	struct draw d = {.v = v, .ask = &nothing, .rng = rng, .now = now};

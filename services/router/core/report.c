@@ -28,7 +28,9 @@ static void hop_show(struct router *r, const struct path *p, unsigned int k, mvp
 	const struct path_hop *h = &p->hops[k];
 	const struct peer *peer = peers_find(&r->peers, h->node_id);
 
-	*ret = (mvpn_HopInfo){.rtt_us = h->rtt_us, .jitter_us = h->jitter_us, .loss_ppm = h->loss_ppm,
+	*ret = (mvpn_HopInfo){.rtt_us = h->rtt_us,
+		.jitter_us = h->jitter_us,
+		.loss_ppm = h->loss_ppm,
 		.session = h->session};
 	memcpy(ret->node_id, h->node_id, NODE_ID_SIZE);
 	ret->address.size = h->address_len;
@@ -115,8 +117,10 @@ void report_state(struct router *r, struct when now, mvpn_SessionState *ret)
 
 static void exit_show(const struct peer *p, enum rule rule, struct when now, mvpn_Exit *ret)
 {
-	*ret = (mvpn_Exit){.asn = p->asn, .price_gwei_per_gib = p->price_gwei[HOP_EXIT],
-		.rtt_us = p->path_rtt_us, .usable = rule == RULE_FITS,
+	*ret = (mvpn_Exit){.asn = p->asn,
+		.price_gwei_per_gib = p->price_gwei[HOP_EXIT],
+		.rtt_us = p->path_rtt_us,
+		.usable = rule == RULE_FITS,
 		.reliability_pct = (uint32_t)(100 * rep_reliability(&p->rep, now.mono))};
 	memcpy(ret->node_id, p->node_id, NODE_ID_SIZE);
 	memcpy(ret->country, p->country, sizeof(p->country));

@@ -8,9 +8,9 @@
 
 void report_state(struct router *r, struct when now, mvpn_SessionState *ret);
 
-/* Exits from entry *at of the table on, as many as fit one message; *at moves on. False when the list
- * is over: ret->more is set accordingly. Which are usable does not depend on the countries that the
- * user chose, or he could never choose another. */
+/* Exits from entry *at of the table on, as many as fit one message; *at moves on. False when the
+ * list is over: ret->more is set accordingly. Which are usable does not depend on the countries
+ * that the user chose, or he could never choose another. */
 bool report_exits(struct router *r, struct when now, uint32_t *at, mvpn_ExitList *ret);
 
 #endif

@@ -151,10 +151,12 @@ void rep_encode(const struct reputation *r, mono_t now, char ret_text[static REP
 	int at;
 
 	rep_decay(&d, now);
-	at = snprintf(ret_text, REP_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %u %u %u %u %u", milli(d.good),
-		milli(d.bad), d.srtt_us, d.rttvar_us, d.n_rtt, d.days_listed, d.last_day);
+	at = snprintf(ret_text, REP_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %u %u %u %u %u",
+		milli(d.good), milli(d.bad), d.srtt_us, d.rttvar_us, d.n_rtt, d.days_listed,
+		d.last_day);
 	for (size_t k = 0; k < REP_BUCKETS; k++)
-		at += snprintf(ret_text + at, REP_TEXT_MAX - (size_t)at, " %" PRIu64, milli(d.goodput[k]));
+		at += snprintf(
+			ret_text + at, REP_TEXT_MAX - (size_t)at, " %" PRIu64, milli(d.goodput[k]));
 }
 
 /* The next number, at most max; numbers are parted by one space. */
@@ -182,7 +184,8 @@ enum err rep_decode(
 		DAYS_LISTED_MAX, UINT32_MAX};
 	struct reputation r = {.at = now};
 	double days = today > day ? (double)(today - day) : 0;
-	double k = exp2(-days), g = exp2(-days * (double)REP_HALF_LIFE.ns / (double)REP_GOODPUT_HALF_LIFE.ns);
+	double k = exp2(-days),
+	       g = exp2(-days * (double)REP_HALF_LIFE.ns / (double)REP_GOODPUT_HALF_LIFE.ns);
 	uint64_t v[7], w;
 
 	for (size_t i = 0; i < 7; i++)
@@ -226,7 +229,8 @@ void rep_merge(struct reputation *r, const struct reputation *stored, bool add)
 		uint32_t ours = r->days_listed - (same_day && r->days_listed > 0 ? 1 : 0);
 
 		r->days_listed = add ? stored->days_listed + ours
-				     : (stored->days_listed > r->days_listed ? stored->days_listed : r->days_listed);
+				     : (stored->days_listed > r->days_listed ? stored->days_listed
+									     : r->days_listed);
 		if (stored->last_day > r->last_day)
 			r->last_day = stored->last_day;
 	}

@@ -3,15 +3,16 @@
  *
  * Reliability: a Beta distribution, prior (9, 1), whose evidence halves each day; the estimate is
  * mean - 1 sd, so little evidence counts as little. Goodput: a histogram by powers of two whose
- * weights halve in six hours; the estimate is its 75th percentile, drawn to a prior while samples are
- * few. Round trip: SRTT and RTTVAR of RFC 6298, only for relays that we talk to directly.
+ * weights halve in six hours; the estimate is its 75th percentile, drawn to a prior while samples
+ * are few. Round trip: SRTT and RTTVAR of RFC 6298, only for relays that we talk to directly.
  * Witnessed uptime counts days on which the relay was listed.
  *
- * A path that failed shares its blame: q_i = (1 - r_i) / sum(1 - r_j), so that the relay known to be
- * good pays little for the one that is not.
+ * A path that failed shares its blame: q_i = (1 - r_i) / sum(1 - r_j), so that the relay known to
+ * be good pays little for the one that is not.
  *
- * Only sums leave this struct (rep_encode): no address, no time finer than a day, no single session.
- * Sources: design study of peer-to-peer VPNs; RFC 6298; I2P peer profiles (shared blame). Pure. */
+ * Only sums leave this struct (rep_encode): no address, no time finer than a day, no single
+ * session. Sources: design study of peer-to-peer VPNs; RFC 6298; I2P peer profiles (shared blame).
+ * Pure. */
 #ifndef ROUTER_REPUTATION_H
 #define ROUTER_REPUTATION_H
 
@@ -43,12 +44,12 @@
 #define REP_TEXT_MAX 256	 /* rep_encode */
 
 struct reputation {
-	mono_t at;		 /* evidence is decayed to this instant */
-	float good, bad;	 /* evidence without the prior */
+	mono_t at;	 /* evidence is decayed to this instant */
+	float good, bad; /* evidence without the prior */
 	float goodput[REP_BUCKETS];
 	uint32_t srtt_us, rttvar_us;
-	uint32_t n_rtt;		 /* samples; 0: not measured */
-	uint32_t days_listed;	 /* distinct days on which the directory named it */
+	uint32_t n_rtt;	      /* samples; 0: not measured */
+	uint32_t days_listed; /* distinct days on which the directory named it */
 	uint32_t last_day;
 };
 
@@ -71,8 +72,8 @@ bool rep_known(const struct reputation *r);
 /* Shares of blame for a failed path: reliability[n] in, q[n] out, sum 1. n > 0. */
 void rep_blame(const double *reliability, size_t n, double *ret_q);
 
-/* Text `good bad rtt var n days last bucket...` (weights in thousandths), decayed to now; the day is
- * kept beside it. */
+/* Text `good bad rtt var n days last bucket...` (weights in thousandths), decayed to now; the day
+ * is kept beside it. */
 void rep_encode(const struct reputation *r, mono_t now, char ret_text[static REP_TEXT_MAX]);
 /* Decayed by whole days from `day` to `today`. ERR_MALFORMED; every number is bounded. */
 NODISCARD enum err rep_decode(

@@ -31,20 +31,23 @@ const char *phase_text(enum phase p)
 }
 
 void router_init(struct router *r, const struct router_storage *storage, const struct geo *geo,
-	bool test_network, const uint8_t seed[static 32], const struct router_sink *sink, struct when now)
+	bool test_network, const uint8_t seed[static 32], const struct router_sink *sink,
+	struct when now)
 {
 	uint8_t hash_key[16];
 
 	memset(r, 0, sizeof(*r));
 	rng_init(&r->rng, seed);
 	rng_bytes(&r->rng, hash_key, sizeof(hash_key));
-	peers_init(&r->peers, storage->peers, storage->index, storage->capacity, hash_key, geo, test_network);
+	peers_init(&r->peers, storage->peers, storage->index, storage->capacity, hash_key, geo,
+		test_network);
 	view_init(&r->view, &storage->weigh, storage->capacity);
 	edge_init(&r->edges, hash_key);
 	r->sink = sink;
 	r->test_network = test_network;
 	r->want.n_hops = HOPS_DEFAULT;
-	/* Routes of an earlier instance may still live: begin where none of them is likely to be. */
+	/* Routes of an earlier instance may still live: begin where none of them is likely to be.
+	 */
 	r->next_id = rng_u32(&r->rng);
 	r->started_at = now.mono;
 	r->tunnel.snapshot = 1;
@@ -107,7 +110,9 @@ struct path *path_new(struct router *r, struct when now)
 
 		if (p->state != PATH_FREE)
 			continue;
-		*p = (struct path){.id = fresh_id(r), .state = PATH_BUILDING, .began = now.mono,
+		*p = (struct path){.id = fresh_id(r),
+			.state = PATH_BUILDING,
+			.began = now.mono,
 			.deadline = MONO_NEVER};
 		return p;
 	}
@@ -170,7 +175,8 @@ bool path_fits(struct router *r, const struct path *p, struct when now)
 		/* What left the directory still works; only what the user says counts here, and on
 		 * money he has not spoken until the settings are here. */
 		if (rule == RULE_COUNTRY ||
-			(r->want.settings_known && (rule == RULE_PAY_OFF || rule == RULE_PRICE_CAP)))
+			(r->want.settings_known &&
+				(rule == RULE_PAY_OFF || rule == RULE_PRICE_CAP)))
 			return false;
 	}
 	return true;

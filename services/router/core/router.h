@@ -2,9 +2,9 @@
 /* The whole state of the router's core, and the orders that leave it.
  *
  * peers, edges, guards and reputation are knowledge; want is what the user asked for; paths are the
- * routes that the tunnel holds by our orders; vpn is the session as the user sees it. vpn_step() looks
- * at all of it and orders what is missing: it is driven by state, not by the order of events, so any
- * order of restarts and messages ends in the same place. */
+ * routes that the tunnel holds by our orders; vpn is the session as the user sees it. vpn_step()
+ * looks at all of it and orders what is missing: it is driven by state, not by the order of events,
+ * so any order of restarts and messages ends in the same place. */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
 
@@ -25,13 +25,7 @@
 #define NOTE_MAX 160
 #define BLAMES_MAX 8
 
-enum path_state {
-	PATH_FREE,
-	PATH_BUILDING,
-	PATH_PROBING,
-	PATH_READY,
-	PATH_DRAINING
-};
+enum path_state { PATH_FREE, PATH_BUILDING, PATH_PROBING, PATH_READY, PATH_DRAINING };
 const char *path_state_text(enum path_state s);
 
 enum path_use {
@@ -57,10 +51,10 @@ struct path {
 	unsigned int n_hops;
 	struct path_hop hops[POLICY_HOPS_MAX];
 	uint32_t exit_of;
-	bool dead;	 /* does not answer; kept for its exit while that is repaired */
-	bool adopted;	 /* was there when this process started */
+	bool dead;    /* does not answer; kept for its exit while that is repaired */
+	bool adopted; /* was there when this process started */
 	mono_t began, ready_at, deadline;
-	dur_t patience;	 /* beyond this another attempt starts beside it */
+	dur_t patience; /* beyond this another attempt starts beside it */
 	uint32_t expected_us;
 	uint8_t ip4[4], ip6[16];
 	uint8_t ip4_len, ip6_len;
@@ -72,7 +66,7 @@ struct path {
 
 /* What the user wants, as gateway says it. */
 struct want {
-	bool known;   /* said by gateway; otherwise taken from the live route after a restart */
+	bool known; /* said by gateway; otherwise taken from the live route after a restart */
 	bool implied;
 	bool on;
 	unsigned int n_hops;
@@ -96,13 +90,7 @@ struct router_sink {
 	void (*measure)(void *ctx, const struct peer *p);
 };
 
-enum phase {
-	PHASE_OFF,
-	PHASE_CONNECTING,
-	PHASE_ON,
-	PHASE_RECONNECTING,
-	PHASE_FAILED
-};
+enum phase { PHASE_OFF, PHASE_CONNECTING, PHASE_ON, PHASE_RECONNECTING, PHASE_FAILED };
 const char *phase_text(enum phase p);
 
 /* The search for a route while one is needed. */
@@ -128,12 +116,12 @@ struct vpn {
 	char reason[NOTE_MAX]; /* of the phase */
 	char note[NOTE_MAX];   /* what last happened to the route */
 	mono_t note_until;
-	bool changed;	       /* something to tell; the caller clears it */
-	mono_t asked_at;       /* the order that the present connecting answers */
+	bool changed;	 /* something to tell; the caller clears it */
+	mono_t asked_at; /* the order that the present connecting answers */
 	uint32_t connect_ms;
-	bool was_on;	       /* since asked_at */
-	uint32_t live, spare;  /* path ids, 0 none */
-	bool want_new;	       /* another route though this one works: timer or user */
+	bool was_on;	      /* since asked_at */
+	uint32_t live, spare; /* path ids, 0 none */
+	bool want_new;	      /* another route though this one works: timer or user */
 	bool want_new_by_user;
 	mono_t hop_at;
 	mono_t spare_at;
@@ -141,7 +129,7 @@ struct vpn {
 	struct seek seek;
 	struct repair repair;
 	uint64_t rx_done, tx_done; /* of paths that are gone */
-	mono_t measuring_until;    /* the first sample is being measured */
+	mono_t measuring_until;	   /* the first sample is being measured */
 	mono_t remeasure_at;
 };
 
@@ -191,7 +179,8 @@ struct router_storage {
 	uint32_t capacity;
 };
 void router_init(struct router *r, const struct router_storage *storage, const struct geo *geo,
-	bool test_network, const uint8_t seed[static 32], const struct router_sink *sink, struct when now);
+	bool test_network, const uint8_t seed[static 32], const struct router_sink *sink,
+	struct when now);
 
 /* The view for what the user wants now, made anew if need be. */
 const struct view *router_view(struct router *r, struct when now);

@@ -81,7 +81,8 @@ static bool guards_prepared(struct router *r, struct when now)
 	if (r->want.n_hops == 1 || router_view(r, now)->n_fit[HOP_EXIT] == 0)
 		return true;
 	if (r->guards.n == 0 && v->measuring_until.ns == 0) {
-		n = pick_entries(router_view(r, now), NULL, 0, &r->rng, now, drawn, MEASURE_CANDIDATES);
+		n = pick_entries(
+			router_view(r, now), NULL, 0, &r->rng, now, drawn, MEASURE_CANDIDATES);
 		for (size_t i = 0; i < n; i++) {
 			const struct peer *p = &r->peers.all[drawn[i]];
 
@@ -159,8 +160,8 @@ static void repair_step(struct router *r, struct when now)
 		next = mono_add(rep->since, REPAIR_PATIENCE);
 	if (mono_reached(next, now.mono)) {
 		repair_start(r, now);
-		next = mono_add(now.mono, attempts_under_way(r, PATH_FOR_REPAIR) == 0 ? REPAIR_RETRY
-										       : rep->patience);
+		next = mono_add(now.mono,
+			attempts_under_way(r, PATH_FOR_REPAIR) == 0 ? REPAIR_RETRY : rep->patience);
 	}
 	wake_at(r, next);
 	wake_at(r, mono_add(rep->since, REPAIR_PATIENCE));
@@ -202,7 +203,7 @@ static bool directory_settled(struct router *r, struct when now)
 	dur_t still = mono_since(r->listed_changed_at, now.mono);
 
 	return asked.ns >= DIRECTORY_GROWS.ns ||
-		(r->peers.complete && r->peers.n_listed > 0 && still.ns >= DIRECTORY_STILL.ns);
+	       (r->peers.complete && r->peers.n_listed > 0 && still.ns >= DIRECTORY_STILL.ns);
 }
 
 static void directory_watch(struct router *r, struct when now)
@@ -269,7 +270,7 @@ static bool seek_given_up(struct router *r, struct when now)
 static bool seek_has_room(const struct router *r, struct when now)
 {
 	return attempts_hopeful(r, PATH_FOR_USE, now.mono) < ATTEMPTS_MAX &&
-		attempts_under_way(r, PATH_FOR_USE) < ATTEMPTS_MAX_ALL;
+	       attempts_under_way(r, PATH_FOR_USE) < ATTEMPTS_MAX_ALL;
 }
 
 static void seek_step(struct router *r, struct when now)
@@ -377,7 +378,7 @@ static void phase_searching(struct router *r, struct when now, const char *doing
 {
 	const struct seek *s = &r->vpn.seek;
 	bool failed = s->impossible || s->n_failed >= SEEK_FAILS_SHOWN ||
-		(s->n_failed > 0 && mono_since(s->since, now.mono).ns >= SEEK_PATIENCE.ns);
+		      (s->n_failed > 0 && mono_since(s->since, now.mono).ns >= SEEK_PATIENCE.ns);
 	char text[NOTE_MAX];
 
 	if (s->impossible)
@@ -388,8 +389,11 @@ static void phase_searching(struct router *r, struct when now, const char *doing
 		snprintf(text, sizeof(text), "%.100s; %s", r->vpn.note, doing);
 	else
 		snprintf(text, sizeof(text), "%s", doing);
-	phase_set(r, failed ? PHASE_FAILED : r->vpn.was_on ? PHASE_RECONNECTING : PHASE_CONNECTING, now,
-		text);
+	phase_set(r,
+		failed		? PHASE_FAILED
+		: r->vpn.was_on ? PHASE_RECONNECTING
+				: PHASE_CONNECTING,
+		now, text);
 }
 
 static const char *doing_text(struct router *r, struct when now)
@@ -427,7 +431,8 @@ static void phase_review(struct router *r, struct when now)
 
 	if (!r->want.on)
 		phase_set(r, PHASE_OFF, now, r->want.known ? "" : "waiting for the gateway's word");
-	else if (live != NULL && live->state == PATH_READY && path_fits(r, live, now) && r->tunnel.link_up)
+	else if (live != NULL && live->state == PATH_READY && path_fits(r, live, now) &&
+		 r->tunnel.link_up)
 		phase_on(r, now);
 	else if (live != NULL && live->state == PATH_READY && r->tunnel.link_up)
 		phase_searching(r, now, "moving to a route that fits your settings");
@@ -470,7 +475,8 @@ static void work(struct router *r, struct when now)
 	if (live == NULL || r->vpn.want_new || !path_fits(r, live, now))
 		seek_step(r, now);
 	live = live_path(r);
-	if (live != NULL && live->state == PATH_READY && !r->vpn.want_new && path_fits(r, live, now))
+	if (live != NULL && live->state == PATH_READY && !r->vpn.want_new &&
+		path_fits(r, live, now))
 		on_step(r, now);
 }
 
@@ -487,7 +493,8 @@ void vpn_step(struct router *r, struct when now)
 	knowledge_review(r, now);
 	directory_watch(r, now);
 	paths_review(r, now);
-	/* While nobody has said what is wanted, the snapshot may still bring a live route: no rest. */
+	/* While nobody has said what is wanted, the snapshot may still bring a live route: no rest.
+	 */
 	if (r->want.on && tunnel_ready(r, now))
 		work(r, now);
 	else if (r->want.known && !r->want.on && tunnel_ready(r, now))

@@ -3,26 +3,28 @@
  *
  *   off -> connecting -> on <-> reconnecting -> failed (with its reason; tries go on) -> on
  *
- * Events change what is known; vpn_step() compares it with what is wanted and orders what is missing:
- * - no live route: attempts, each chosen anew, a second beside the first that has not answered within
- *   500 ms + 3 RTT, at most three of the last three seconds and six in all; the first whose probe brought bytes back through the exit becomes
- *   live. After six failures or 20 s the phase is `failed`; tries go on with back-off.
- * - a live route: a warm spare beside it (other middle and exit), renewed now and then. The spare takes
- *   over at once when the exit dies, and at the next hop of the schedule or the user's wish.
- * - the entry or the middle died: another path to the same exit (exit_of), so that no flow is lost; if
- *   that takes longer than a second the spare carries new flows meanwhile.
+ * Events change what is known; vpn_step() compares it with what is wanted and orders what is
+ * missing:
+ * - no live route: attempts, each chosen anew, a second beside the first that has not answered
+ * within 500 ms + 3 RTT, at most three of the last three seconds and six in all; the first whose
+ * probe brought bytes back through the exit becomes live. After six failures or 20 s the phase is
+ * `failed`; tries go on with back-off.
+ * - a live route: a warm spare beside it (other middle and exit), renewed now and then. The spare
+ * takes over at once when the exit dies, and at the next hop of the schedule or the user's wish.
+ * - the entry or the middle died: another path to the same exit (exit_of), so that no flow is lost;
+ * if that takes longer than a second the spare carries new flows meanwhile.
  * - a changed wish: the old route carries traffic until the new one is proven (make before break).
- * - this process restarted: the tunnel names its live routes; the one in use is adopted as it is, whichever
- *   of gateway's order and tunnel's snapshot comes first, also if gateway is not there at all.
- * Bounds: PATHS_MAX, ATTEMPTS_MAX, back-off of at least a second after six failures. Pure. */
+ * - this process restarted: the tunnel names its live routes; the one in use is adopted as it is,
+ * whichever of gateway's order and tunnel's snapshot comes first, also if gateway is not there at
+ * all. Bounds: PATHS_MAX, ATTEMPTS_MAX, back-off of at least a second after six failures. Pure. */
 #ifndef ROUTER_VPN_H
 #define ROUTER_VPN_H
 
 #include "router.h"
 
-#define ATTEMPTS_MAX 3	     /* that are not overdue */
+#define ATTEMPTS_MAX 3 /* that are not overdue */
 #define ATTEMPTS_MAX_ALL 6
-#define REPAIRS_MAX 2		 /* under way at once */
+#define REPAIRS_MAX 2 /* under way at once */
 #define REPAIR_TRIES 3
 #define REPAIR_PATIENCE DUR_S(8) /* then its exit is given up */
 #define REPAIR_RETRY DUR_MS(20)
@@ -37,8 +39,8 @@
 #define SPARE_BACKOFF_MIN DUR_S(2)
 #define SPARE_BACKOFF_MAX DUR_S(300)
 #define SPARE_LIFE DUR_S(1800)
-#define DRAIN_HOP DUR_S(3600)	 /* old flows after a hop */
-#define DRAIN_WISH DUR_S(60)	 /* old flows after the user wished for something else */
+#define DRAIN_HOP DUR_S(3600) /* old flows after a hop */
+#define DRAIN_WISH DUR_S(60)  /* old flows after the user wished for something else */
 #define DIRECTORY_PATIENCE DUR_S(3)
 #define DIRECTORY_GROWS DUR_S(10) /* after the wish: then what is known is all there is */
 #define DIRECTORY_STILL DUR_S(2)  /* no relay came or went for this long */
@@ -93,8 +95,8 @@ void vpn_on_link(struct router *r, bool up, struct when now);
 void vpn_on_payment(struct router *r, uint64_t session, const uint8_t node_id[static NODE_ID_SIZE],
 	bool own_fault, const char *why, struct when now);
 
-/* Is there something true to tell? Just after a start nobody has spoken yet, and a route that lives must
- * not be called off or sought meanwhile. */
+/* Is there something true to tell? Just after a start nobody has spoken yet, and a route that lives
+ * must not be called off or sought meanwhile. */
 bool vpn_settled(const struct router *r, struct when now);
 /* Orders what is missing and sets the phase. Call after events and at r->wake. */
 void vpn_step(struct router *r, struct when now);

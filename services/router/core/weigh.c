@@ -128,14 +128,16 @@ static void row_fill_groups(struct row *r, const struct peer *p, bool test_netwo
 		r->key[GROUP_OPERATOR] = bytes_key(p->node_id, sizeof(p->node_id));
 }
 
-void row_fill(struct row *r, const struct peers *t, uint32_t peer, const struct policy *policy, struct when now)
+void row_fill(struct row *r, const struct peers *t, uint32_t peer, const struct policy *policy,
+	struct when now)
 {
 	const struct peer *p = &t->all[peer];
 
 	memset(r, 0, sizeof(*r));
 	r->peer = peer;
 	r->country = p->country[0] == '\0'
-		? 0 : (uint32_t)(uint8_t)p->country[0] << 8 | (uint8_t)p->country[1];
+			     ? 0
+			     : (uint32_t)(uint8_t)p->country[0] << 8 | (uint8_t)p->country[1];
 	r->roles = (uint8_t)p->roles;
 	r->has4 = p->addr4.family != NET_NONE;
 	r->has6 = p->addr6.family != NET_NONE;
@@ -155,8 +157,8 @@ static bool shared(uint64_t a, uint64_t b)
 bool rows_apart(const struct row *a, const struct row *b)
 {
 	return a->peer != b->peer && a->key[GROUP_AS] != b->key[GROUP_AS] &&
-		!shared(a->net4, b->net4) && !shared(a->net6, b->net6) &&
-		!shared(a->family, b->family) && !shared(a->payee, b->payee);
+	       !shared(a->net4, b->net4) && !shared(a->net6, b->net6) &&
+	       !shared(a->family, b->family) && !shared(a->payee, b->payee);
 }
 
 bool rows_can_talk(const struct row *a, const struct row *b)
@@ -345,8 +347,12 @@ static uint32_t exit_countries_count(const struct view *v)
 void weigh(struct view *v, const struct peers *t, const struct policy *policy, struct when now)
 {
 	BUG_ON(t->capacity > v->capacity);
-	*v = (struct view){.at = v->at, .capacity = v->capacity, .policy = *policy,
-		.serial = t->serial, .made = now.mono, .valid = true};
+	*v = (struct view){.at = v->at,
+		.capacity = v->capacity,
+		.policy = *policy,
+		.serial = t->serial,
+		.made = now.mono,
+		.valid = true};
 	for (uint32_t i = 0; i < t->n_top; i++)
 		if (t->all[i].used)
 			row_add(v, t, i, now);
@@ -374,8 +380,9 @@ bool view_for(const struct view *v, const struct policy *policy)
 	return v->valid && policy_eq(&v->policy, policy);
 }
 
-bool view_fresh(const struct view *v, const struct peers *t, const struct policy *policy, struct when now)
+bool view_fresh(
+	const struct view *v, const struct peers *t, const struct policy *policy, struct when now)
 {
 	return view_for(v, policy) && v->serial == t->serial &&
-		mono_since(v->made, now.mono).ns < VIEW_AGE_MAX.ns;
+	       mono_since(v->made, now.mono).ns < VIEW_AGE_MAX.ns;
 }
