@@ -123,7 +123,8 @@ static const char *option_value(const struct command *c, const char *name, const
 	return def;
 }
 
-/* Is it as it was ordered? A route of before, while the new one is built, is not. */
+/* Is it as it was ordered? A route of before, while the new one is built, is not. Of --exit only one
+ * country can be judged here, not "any" or a list. */
 static bool phase_as_wanted(const struct command *c, const struct phase *p, const char *want)
 {
 	const char *hops = option_value(c, "--hops", ""), *exit_country = option_value(c, "--exit", "");
@@ -133,7 +134,7 @@ static bool phase_as_wanted(const struct command *c, const struct phase *p, cons
 	if (strcmp(want, "on") != 0)
 		return true;
 	return (hops[0] == '\0' || strtoul(hops, NULL, 10) == p->n_hops) &&
-		(exit_country[0] == '\0' || strcasecmp(exit_country, p->exit_country) == 0);
+		(strlen(exit_country) != 2 || strcasecmp(exit_country, p->exit_country) == 0);
 }
 
 /* Waits until the session is `want`, has failed, or the time is over. */
