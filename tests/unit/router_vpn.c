@@ -809,6 +809,10 @@ static void without_spare_it_is_built_before_the_old_is_left(void **state)
 	build = *order_next(w, ORDER_BUILD);
 	assert_int_not_equal(build.hops[1], middle);
 	assert_int_not_equal(build.hops[2], exit);
+	/* Asked for twice, it is sought once. */
+	assert_int_equal(vpn_on_new_route(w->r, w->now), OK);
+	world_step(w);
+	assert_null(order_next(w, ORDER_BUILD));
 	phase_is(w, PHASE_ON, "");
 	assert_int_equal(w->r->vpn.live, live);
 	tunnel_built(w, &build);

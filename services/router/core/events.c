@@ -108,7 +108,8 @@ enum err vpn_on_new_route(struct router *r, struct when now)
 	if (!r->want.on)
 		return ERR_UNAVAILABLE;
 	r->vpn.seek.next_try = now.mono;
-	if (r->vpn.live == 0)
+	/* One is being sought already: asking twice does not make two. */
+	if (r->vpn.live == 0 || r->vpn.want_new)
 		return OK;
 	seek_reset(r, now);
 	r->vpn.want_new = r->vpn.want_new_by_user = true;
