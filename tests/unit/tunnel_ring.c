@@ -54,38 +54,6 @@ static void what_was_not_published_is_not_seen(void **state)
 	assert_int_equal(len, 50);
 }
 
-static void claimed_long_and_used_short(void **state)
-{
-	uint32_t len;
-
-	(void)state;
-	for (int i = 0; i < 1000; i++) { /* only what is used stays taken */
-		assert_non_null(ring_claim(&ring, SIZE / 2 - 8));
-		ring_shorten(&ring, 10);
-		ring_publish(&ring);
-		assert_non_null(ring_peek(&ring, &len));
-		assert_int_equal(len, 10);
-		ring_release(&ring);
-	}
-	for (int i = 0; i < 50; i++) {
-		uint8_t *p = ring_claim(&ring, SIZE / 4);
-
-		if (p == NULL)
-			break;
-		memset(p, i, 10);
-		ring_shorten(&ring, 10);
-		ring_publish(&ring);
-	}
-	for (int i = 0; i < 50; i++) {
-		const uint8_t *p = ring_peek(&ring, &len);
-
-		if (p == NULL)
-			break;
-		assert_int_equal(p[9], i);
-		ring_release(&ring);
-	}
-}
-
 #define RECORDS 200000u
 
 static uint32_t length_of(uint32_t i)
@@ -136,7 +104,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(empty_and_full, start),
 		cmocka_unit_test_setup(what_was_not_published_is_not_seen, start),
-		cmocka_unit_test_setup(claimed_long_and_used_short, start),
 		cmocka_unit_test_setup(two_threads, start),
 	};
 
