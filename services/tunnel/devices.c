@@ -25,7 +25,7 @@ static enum err client_up(struct link *l, int index, const struct net_addr *ip4,
 	TRY(link_addr_add(l, index, &p4));
 	if (link_addr_add(l, index, &p6) != OK)
 		log_warn("this machine has no IPv6: the device gets none");
-	return link_set(l, index, true, DEVICE_MTU, 0);
+	return link_set(l, index, true, DEVICE_MTU, DEVICE_TXQUEUE);
 }
 
 enum err device_client_up(const char *name, const struct net_addr *ip4, const struct net_addr *ip6)

@@ -12,6 +12,8 @@
 /* The largest inner packet that fits three hops over IPv6 (docs/protocol.md, sizes): both devices use
  * it, so that a change of route never meets a packet that is too large. */
 #define DEVICE_MTU 1348
+/* A TUN queue holds super-packets: more than a few are only delay. */
+#define DEVICE_TXQUEUE 16
 /* Sockets of the tunnel carry it, so that its own messages do not go into the device. */
 #define DEVICE_FWMARK 51820u
 #define DEVICE_TABLE 51820u

@@ -80,15 +80,15 @@ static int env_number(const char *name, int max, int otherwise)
 
 #define DROPIN_MTU 1420 /* fits 1500 with IPv6 outside, as wireguard-go has it */
 
-/* Best effort: it works with the kernel's 1500 as well, in pieces. */
+/* Best effort: it works with what the kernel chose, only with more delay. */
 static void tun_settle(const char *name)
 {
 	struct link l;
 
 	if (link_open(&l) != OK)
 		return;
-	if (link_set(&l, link_index(name), false, DROPIN_MTU, 0) != OK)
-		log_warn("the MTU of %s stays as it is", name);
+	if (link_set(&l, link_index(name), false, DROPIN_MTU, TUN_QUEUE_LEN) != OK)
+		log_warn("MTU and queue length of %s stay as they are", name);
 	link_close(&l);
 }
 

@@ -279,36 +279,23 @@ void input_udp(struct worker *w, struct udp_socket *s)
 void input_tun(struct worker *w, enum tun_use use)
 {
 	struct tun *t = &w->tuns[use];
-	size_t bytes = 0, len;
-	uint8_t *buf;
+	size_t bytes = 0;
 
-	/* EIO: it is down, and will be up again. All else: it is gone, the main thread hears of it by
-	 * netlink. Until then it must not wake us. */
-	if (t->fd >= 0 && tun_drain(t, TUN_TURN_READS) != OK && errno != EIO)
-		worker_tun_set(w, use, -1);
-	for (int i = 0; i < TUN_TURN_READS && bytes < TUN_TURN_BYTES && (buf = tun_peek(t, &len)) != NULL; i++) {
-		bytes += len;
-		w->tun_take[use](w, buf, len, false);
-		tun_release(t);
-		/* What came meanwhile: the device's own queue stays short. */
-		if (t->fd >= 0 && len > TUN_LONG)
-			(void)!tun_drain(t, TUN_TURN_READS);
+	for (int i = 0; i < TUN_TURN_READS && bytes < TUN_TURN_BYTES; i++) {
+		ssize_t n = tun_read(t);
+
+		if (n == 0)
+			break;
+		if (n < 0) {
+			/* EIO: it is down, and will be up again. All else: it is gone, the main thread
+			 * hears of it by netlink. Until then it must not wake us. */
+			if (errno != EIO)
+				worker_tun_set(w, use, -1);
+			break;
+		}
+		bytes += (size_t)n;
+		w->tun_take[use](w, t->read_buf, (size_t)n, false);
 	}
-}
-
-void input_tun_left(struct worker *w)
-{
-	size_t len;
-
-	if (w->tun_left) {
-		for (int i = 0; i < TUN_USES; i++)
-			if (tun_peek(&w->tuns[i], &len) != NULL)
-				input_tun(w, i);
-		worker_flush(w);
-	}
-	w->tun_left = false;
-	for (int i = 0; i < TUN_USES; i++)
-		w->tun_left |= tun_peek(&w->tuns[i], &len) != NULL;
 }
 
 /* --- from other workers ----------------------------------------------------------------------------------------- */

@@ -252,7 +252,7 @@ static int wait_ms(struct worker *w)
 	mono_t at = wheel_deadline(&w->wheel);
 	uint64_t ns;
 
-	if (w->n_handshakes > 0 || w->tun_left)
+	if (w->n_handshakes > 0)
 		return 0;
 	if (w->overlay != NULL)
 		at = mono_min(at, overlay_role_deadline(w));
@@ -272,7 +272,6 @@ static void turn(struct worker *w)
 		on_event(w, events[i].data.u32);
 		worker_flush(w);
 	}
-	input_tun_left(w);
 	handshakes_run(w);
 	peers_tick(w);
 	if (w->overlay != NULL)
@@ -351,17 +350,16 @@ static enum err worker_memory(struct worker *w, uint32_t peers_max)
 {
 	const size_t aead_size = (w->plane->aead->state_size() + 63) & ~(size_t)63;
 	void *aead_mem = aligned_alloc(64, aead_size > 0 ? aead_size : 64);
-	uint8_t *spare_buf = reserve(TUN_READ_MAX);
-	uint8_t *queues = reserve((size_t)TUN_USES * TUN_QUEUE_BYTES);
+	uint8_t *read_buf = reserve(TUN_READ_MAX);
 	struct indices_entry *entries = calloc(INDICES_FIRST, sizeof(*entries));
-	struct rate_slot *slots = reserve(2 * RATE_SLOTS * sizeof(*slots));
+	struct rate_slot *slots = reserve(RATE_SLOTS * sizeof(*slots));
 
 	w->rx.mem = reserve((size_t)UDP_RX_ITEMS * UDP_RX_SIZE);
 	w->arena = reserve(ARENA_SIZE);
 	w->handshakes = reserve(HANDSHAKES_MAX * sizeof(*w->handshakes));
 	w->peers = reserve(peers_max * sizeof(*w->peers));
 	w->peers_max = peers_max;
-	if (aead_mem == NULL || spare_buf == NULL || queues == NULL || entries == NULL || slots == NULL || w->rx.mem == NULL ||
+	if (aead_mem == NULL || read_buf == NULL || entries == NULL || slots == NULL || w->rx.mem == NULL ||
 		w->arena == NULL || w->handshakes == NULL || w->peers == NULL)
 		return ERR_FULL;
 	w->aead.state = aead_mem;
@@ -369,12 +367,10 @@ static enum err worker_memory(struct worker *w, uint32_t peers_max)
 	entropy_rng(&w->rng);
 	indices_init(&w->indices, entries, INDICES_FIRST, w->plane->worker_bits);
 	rate_table_init(&w->rate, slots, RATE_SLOTS, &w->rng);
-	rate_table_init(&w->cookie_rate, slots + RATE_SLOTS, RATE_SLOTS, &w->rng);
 	wheel_init(&w->wheel, mono_now());
 	for (int i = 0; i < TUN_USES; i++) {
 		w->tuns[i].kind = &w->plane->tun_kinds[i];
-		w->tuns[i].spare_buf = spare_buf;
-		ring_init(&w->tuns[i].queue, queues + (size_t)i * TUN_QUEUE_BYTES, TUN_QUEUE_BYTES);
+		w->tuns[i].read_buf = read_buf;
 		offload_joiner_init(&w->tuns[i].joiner, 0);
 	}
 	w->env = (struct session_env){.conf = w->plane->session_conf,
@@ -539,9 +535,8 @@ static void memory_free(struct worker *w)
 	release(w->arena, ARENA_SIZE);
 	release(w->handshakes, HANDSHAKES_MAX * sizeof(*w->handshakes));
 	release(w->peers, w->peers_max * sizeof(*w->peers));
-	release(w->tuns[0].spare_buf, TUN_READ_MAX);
-	release(w->tuns[0].queue.mem, (size_t)TUN_USES * TUN_QUEUE_BYTES);
-	release(w->rate.slots, 2 * RATE_SLOTS * sizeof(*w->rate.slots));
+	release(w->tuns[0].read_buf, TUN_READ_MAX);
+	release(w->rate.slots, RATE_SLOTS * sizeof(*w->rate.slots));
 	free(w->indices.entries);
 	free(w->aead.state);
 	peer_keypairs_free(w);

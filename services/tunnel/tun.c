@@ -96,40 +96,11 @@ enum err tun_queue_use(int fd, bool on)
 	return ioctl(fd, TUNSETQUEUE, &r) == 0 || errno == EINVAL ? OK : ERR_IO;
 }
 
-enum err tun_drain(struct tun *t, unsigned int most)
+ssize_t tun_read(struct tun *t)
 {
-	for (unsigned int i = 0; i < most; i++) {
-		uint8_t *room = ring_claim(&t->queue, TUN_READ_MAX);
-		ssize_t n = read(t->fd, room != NULL ? room : t->spare_buf, TUN_READ_MAX);
+	ssize_t n = read(t->fd, t->read_buf, TUN_READ_MAX);
 
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? OK : ERR_UNAVAILABLE;
-		if (room == NULL) {
-			room = ring_claim(&t->queue, (uint32_t)n);
-			if (room == NULL || n > TUN_SHORT) {
-				t->rx_full++;
-				continue;
-			}
-			memcpy(room, t->spare_buf, (size_t)n);
-		}
-		ring_shorten(&t->queue, (uint32_t)n);
-		ring_publish(&t->queue);
-	}
-	return OK;
-}
-
-uint8_t *tun_peek(struct tun *t, size_t *ret_len)
-{
-	uint32_t len;
-	const uint8_t *p = ring_peek(&t->queue, &len);
-
-	*ret_len = len;
-	return (uint8_t *)(uintptr_t)p; /* the ring is ours, and we its only reader */
-}
-
-void tun_release(struct tun *t)
-{
-	ring_release(&t->queue);
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
 }
 
 enum err tun_parse(const struct tun_kind *k, const uint8_t *buf, size_t len, struct offload_super *ret)

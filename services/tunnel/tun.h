@@ -14,14 +14,10 @@
 
 #include "lib/err.h"
 #include "core/offload.h"
-#include "core/ring.h"
 
 #define TUN_READ_MAX (OFFLOAD_VHDR + OFFLOAD_SUPER_MAX)
-/* Bytes that wait for us, in our own queue: 1 MB is 1.7 ms at 5 Gbit/s. The device's own queue counts packets,
- * whether of 64 bytes or of 64 KB, so it is emptied into this one all the time. */
-#define TUN_QUEUE_BYTES (1u << 20)
-/* Packets up to this many bytes still find room where no super-packet does: they are not what fills it. */
-#define TUN_SHORT 2048
+/* Super-packets that wait in the device. Few: each may be 64 KB, and what waits here is latency. */
+#define TUN_QUEUE_LEN 16
 
 /* What the device can do, the same for all its queues. */
 struct tun_kind {
@@ -35,10 +31,9 @@ struct tun_kind {
 struct tun {
 	const struct tun_kind *kind;
 	int fd; /* -1: no queue here */
-	uint64_t rx_full, tx_refused;
+	uint64_t rx_bad, tx_refused;
 	struct offload_joiner joiner;
-	struct ring queue;  /* what was read; TUN_QUEUE_BYTES */
-	uint8_t *spare_buf; /* TUN_READ_MAX bytes for what is read to be dropped; shared by a worker's tuns */
+	uint8_t *read_buf; /* TUN_READ_MAX bytes; shared by the tuns of a worker */
 };
 
 /* Makes the device, or attaches to it if it is there and free; n queues. name may hold a %d. fds
@@ -51,14 +46,10 @@ NODISCARD enum err tun_name(int fd, char ret_name[static IFNAMSIZ]);
 /* A queue that is set aside gets no packets. */
 NODISCARD enum err tun_queue_use(int fd, bool on);
 
-/* Reads at most `most` super-packets into the queue; when that is full, the newest are dropped and
- * counted. ERR_UNAVAILABLE: the device is gone or down (errno). */
-NODISCARD enum err tun_drain(struct tun *t, unsigned int most);
-/* Oldest super-packet in the queue, with the virtio header if there is one; NULL: none. It may be
- * changed in place until tun_release. */
-uint8_t *tun_peek(struct tun *t, size_t *ret_len);
-void tun_release(struct tun *t);
-/* Header and packet as tun_peek gave it, or as another worker's queue did. */
+/* Next super-packet into t->read_buf; bytes with the virtio header if there is one. 0: none now;
+ * below 0: the device is gone or down (errno). */
+ssize_t tun_read(struct tun *t);
+/* Header and packet as tun_read left it, or as another worker's queue gave it. */
 NODISCARD enum err tun_parse(const struct tun_kind *k, const uint8_t *buf, size_t len, struct offload_super *ret);
 /* Writes run i of t->joiner. iov: of offload_run_iov. */
 void tun_write(struct tun *t, struct iovec *iov, size_t n_iov);

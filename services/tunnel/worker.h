@@ -43,7 +43,6 @@
 #define CHUNK 32
 #define TUN_TURN_READS 64	  /* super-packets per wake */
 #define TUN_TURN_BYTES (512 << 10)
-#define TUN_LONG 16384		  /* bytes of a super-packet that takes long enough to look at the device again */
 #define ARENA_SIZE (1 << 20)	  /* bytes of outgoing trains between two flushes */
 #define ARENA_RESERVE (64 << 10)  /* of it for handshakes and control while a train is being made */
 #define SEND_HEADROOM 64	  /* for the heads of three layers */
@@ -181,8 +180,7 @@ struct worker {
 	bool has_identity;
 	struct noise_identity identity;
 	struct cookie_checker checker;
-	struct rate_table rate;	       /* initiations by source, under load */
-	struct rate_table cookie_rate; /* cookies by source */
+	struct rate_table rate;
 	mono_t under_load_until;
 	struct handshake_item *handshakes; /* HANDSHAKES_MAX, a queue */
 	uint32_t handshake_first, n_handshakes;
@@ -200,7 +198,6 @@ struct worker {
 	uint32_t mtu[TUN_USES]; /* padding does not go beyond it */
 	/* A super-packet from a TUN (or handed over): to its peer. */
 	void (*tun_take[TUN_USES])(struct worker *w, const uint8_t *buf, size_t len, bool moved);
-	bool tun_left;		/* a turn ended before a TUN's queue was empty */
 	struct peer *joining; /* whose packets are in the joiner of its role's TUN */
 	uint8_t *arena;
 	uint32_t arena_used;
@@ -348,8 +345,6 @@ void input_messages(struct worker *w, const struct origin *o, uint8_t *const *at
 	uint32_t n);
 void input_udp(struct worker *w, struct udp_socket *s);
 void input_tun(struct worker *w, enum tun_use use);
-/* What was read and not taken in this turn, so that others had theirs: goes on. */
-void input_tun_left(struct worker *w);
 /* What waits in the joiner goes to the TUN. */
 void input_join_flush(struct worker *w);
 /* A message that another worker received. */

@@ -234,9 +234,7 @@ def test_cookies_under_a_flood(world):
     """Forged initiations cost little, are answered with cookies, and who takes the cookie gets in."""
     a, b = world.pair()
     reaches(world.left, "10.9.0.2")
-    world.right.ip("addr", "add", "198.18.0.66/24", "dev", "wire")
     flood = world.right.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    flood.bind(("198.18.0.66", 0))
     flood.settimeout(0)
     messages = [forged_initiation(a.public, n) for n in range(2000)]
     stop = threading.Event()
@@ -268,7 +266,7 @@ def test_cookies_under_a_flood(world):
     assert cookies > 0
     a.close()
     n = a.counters()
-    assert n["cookies_sent"] > 0 and n["handshakes_denied"] > 0, n
+    assert n["cookies_sent"] > 1000 and n["handshakes_denied"] > 0, n
 
 
 def test_random_requests(world):

@@ -44,13 +44,6 @@ uint8_t *ring_claim(struct ring *r, uint32_t len)
 	return r->mem + ((head + skip) & (r->size - 1)) + HEAD;
 }
 
-void ring_shorten(struct ring *r, uint32_t len)
-{
-	const uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-
-	le32_put(r->mem + (head & (r->size - 1)), len);
-}
-
 void ring_publish(struct ring *r)
 {
 	const uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);

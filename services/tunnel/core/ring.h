@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A bounded byte ring from one thread to another: how a packet changes worker. Also a plain queue
- * within one thread.
+/* A bounded byte ring from one thread to another: how a packet changes worker.
  *
  * One producer, one consumer, records of any length up to half the ring, each in one piece. The two
  * share only `head` and `tail`; a record is complete when the other side sees it. Full: the producer
@@ -25,8 +24,6 @@ struct ring {
 void ring_init(struct ring *r, void *mem, uint32_t size);
 /* Room for a record of len bytes to be written by the caller, NULL if the ring is full. */
 uint8_t *ring_claim(struct ring *r, uint32_t len);
-/* The record that was claimed last is of len bytes only (at most what was claimed). */
-void ring_shorten(struct ring *r, uint32_t len);
 /* The record that was claimed last may be seen. */
 void ring_publish(struct ring *r);
 /* Oldest record, NULL if there is none. Borrowed until ring_release. */
