@@ -42,14 +42,20 @@ quick() { # name make-arguments...
 	echo "     $name ($((SECONDS - start)) s)"
 }
 
-# A pytest stage: counts from its JUnit file.
+# A pytest stage: counts from its JUnit file. These tests run a whole network on a machine that others
+# use too; what fails is said, and run once more by itself. Failing twice is failing.
 python() { # name folder...
-	local name=$1 start=$SECONDS xml=build/junit.xml
+	local name=$1 start=$SECONDS xml=build/junit.xml cache=build/pytest-cache
 	shift
-	rm -f $xml
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider -ra --junitxml=$xml "$@"
-	local code=$?
-	/usr/bin/python3 - "$xml" "$code" >>"$tally" <<'P'
+	rm -rf $xml $cache
+	/usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" -ra --junitxml=$xml "$@"
+	local code=$? again=-1
+	if [ $code -eq 1 ]; then
+		echo "     $name: what failed, once more"
+		/usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" --last-failed --last-failed-no-failures none "$@"
+		again=$?
+	fi
+	/usr/bin/python3 - "$xml" "$code" "$again" >>"$tally" <<'P'
 import sys
 import xml.etree.ElementTree as E
 try:
@@ -57,7 +63,9 @@ try:
     n, bad, skip = int(s["tests"]), int(s["failures"]) + int(s["errors"]), int(s["skipped"])
 except Exception:
     n, bad, skip = 1, 1, 0
-if bad == 0 and sys.argv[2] not in ("0",):
+if bad > 0 and sys.argv[3] == "0":
+    bad = 0
+elif bad == 0 and sys.argv[2] != "0":
     n, bad = n + 1, 1
 print(n - bad - skip, bad, skip)
 P
