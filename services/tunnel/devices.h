@@ -13,7 +13,7 @@
  * it, so that a change of route never meets a packet that is too large. */
 #define DEVICE_MTU 1348
 /* A TUN queue holds super-packets: more than a few are only delay. */
-#define DEVICE_TXQUEUE 16
+#define DEVICE_TXQUEUE 128
 /* Sockets of the tunnel carry it, so that its own messages do not go into the device. */
 #define DEVICE_FWMARK 51820u
 #define DEVICE_TABLE 51820u

@@ -16,8 +16,9 @@
 #include "core/offload.h"
 
 #define TUN_READ_MAX (OFFLOAD_VHDR + OFFLOAD_SUPER_MAX)
-/* Super-packets that wait in the device. Few: each may be 64 KB, and what waits here is latency. */
-#define TUN_QUEUE_LEN 16
+/* Packets that wait in the device: all fragments of the largest datagram fit, and few more, for what
+ * waits here is latency. */
+#define TUN_QUEUE_LEN 128
 
 /* What the device can do, the same for all its queues. */
 struct tun_kind {
