@@ -7,6 +7,9 @@ import pytest
 from waiting import wait_until
 
 MIB = 1 << 20
+# The tunnel's own part is under 3 s and is held by tests/sim/tunnel_overlay.c on a virtual clock. Here the
+# web server's TCP adds its doubling retransmission timer, and the machine its load.
+PAUSE_MAX_S = 12.0
 
 
 def traffic_gap(log):
@@ -23,7 +26,7 @@ def test_middle_dies_during_a_download(lab, client):
     lab.kill_host(before[1])
     try:
         assert download.finish(), "the download completes with the right checksum"
-        assert download.longest_pause() < 3.0, f"{download.longest_pause():.2f} s without a byte"
+        assert download.longest_pause() < PAUSE_MAX_S, f"{download.longest_pause():.2f} s without a byte"
         after = [h["name"] for h in client.hops()]
         assert before[1] not in after
         assert after[-1] == before[-1], "the exit session roamed"
@@ -38,7 +41,7 @@ def test_exit_dies(lab, client):
     killed = lab.kill_host(before[-1])
     try:
         took = client.first_answer_after(killed, "http://web.test/whoami")
-        assert took < 3.0, f"new flows work after {took:.2f} s"
+        assert took < PAUSE_MAX_S, f"new flows work after {took:.2f} s"
         wait_until(lambda: client.session()["phase"] == "on", what="on again")
         assert before[-1] not in [h["name"] for h in client.hops()]
     finally:
