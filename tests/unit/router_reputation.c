@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "services/router/core/edge.h"
+#include "services/router/core/places.h"
 #include "services/router/core/reputation.h"
 
 #define T0 ((mono_t){1000000000000ull})
@@ -218,16 +219,44 @@ static void edges_blend_from_guess_to_measured(void **state)
 
 	(void)state;
 	edge_init(&m, key);
-	assert_int_equal(edge_estimate(&m, a, b, false).rtt_us, EDGE_GUESS_OTHER_US);
-	assert_int_equal(edge_estimate(&m, a, b, true).rtt_us, EDGE_GUESS_SAME_US);
+	assert_int_equal(edge_estimate(&m, a, b, 60000).rtt_us, 60000);
 	edge_note(&m, a, b, 10000, T0);
 	/* One sample of weight 1/5. */
 	assert_int_equal(
-		edge_estimate(&m, b, a, false).rtt_us, 10000 / 5 + 4 * EDGE_GUESS_OTHER_US / 5);
+		edge_estimate(&m, b, a, 60000).rtt_us, 10000 / 5 + 4 * 60000 / 5);
 	for (int i = 0; i < 200; i++)
 		edge_note(&m, b, a, 10000, T0);
-	assert_in_range(edge_estimate(&m, a, b, false).rtt_us, 10000, 12000);
-	assert_false(edge_estimate(&m, a, c, false).measured);
+	assert_in_range(edge_estimate(&m, a, b, 60000).rtt_us, 10000, 12000);
+	assert_false(edge_estimate(&m, a, c, 60000).measured);
+}
+
+static uint32_t cc(const char *s)
+{
+	return (uint32_t)(uint8_t)s[0] << 8 | (uint8_t)s[1];
+}
+
+/* Against round trips that people measure between large cities. */
+static void guesses_by_country_are_of_the_right_size(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		uint32_t least_ms, most_ms;
+	} table[] = {{"DE", "NL", 5, 20}, {"DE", "CH", 5, 20}, {"DE", "SE", 15, 40}, {"DE", "US", 80, 140},
+		{"US", "JP", 130, 200}, {"DE", "JP", 140, 260}, {"GB", "AU", 200, 320}, {"US", "CA", 8, 35},
+		{"SG", "AU", 80, 130}, {"CL", "CN", 250, 340}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		uint32_t us = places_rtt_us(cc(table[i].a), cc(table[i].b));
+
+		if (us < table[i].least_ms * 1000 || us > table[i].most_ms * 1000)
+			fail_msg("%s-%s: %u us", table[i].a, table[i].b, us);
+		assert_int_equal(us, places_rtt_us(cc(table[i].b), cc(table[i].a)));
+	}
+	assert_int_equal(places_rtt_us(cc("SE"), cc("SE")), PLACES_SAME_US);
+	assert_int_equal(places_rtt_us(cc("SE"), cc("ZZ")), PLACES_UNKNOWN_US);
+	assert_int_equal(places_rtt_us(0, 0), PLACES_UNKNOWN_US);
+	assert_true(places_rtt_us(cc("AE"), cc("ZW")) != PLACES_UNKNOWN_US); /* both ends of the table */
 }
 
 static void edge_memory_is_bounded_and_keeps_the_freshest(void **state)
@@ -248,9 +277,9 @@ static void edge_memory_is_bounded_and_keeps_the_freshest(void **state)
 		uint8_t id[NODE_ID_SIZE] = {2};
 
 		memcpy(id + 1, &i, sizeof(i));
-		kept += edge_estimate(&m, hub, id, false).measured;
+		kept += edge_estimate(&m, hub, id, 60000).measured;
 		if (i == 19999)
-			assert_true(edge_estimate(&m, hub, id, false).measured);
+			assert_true(edge_estimate(&m, hub, id, 60000).measured);
 	}
 	assert_in_range(kept, EDGE_SETS * EDGE_WAYS * 9 / 10, EDGE_SETS * EDGE_WAYS);
 }
@@ -271,6 +300,7 @@ int main(void)
 		cmocka_unit_test(bad_text_is_refused),
 		cmocka_unit_test(joining_adds_what_was_learned_apart_and_not_twice),
 		cmocka_unit_test(edges_blend_from_guess_to_measured),
+		cmocka_unit_test(guesses_by_country_are_of_the_right_size),
 		cmocka_unit_test(edge_memory_is_bounded_and_keeps_the_freshest),
 	};
 

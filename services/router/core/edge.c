@@ -66,19 +66,18 @@ static uint32_t blend(double w, uint32_t own, uint32_t guess)
 }
 
 struct edge_guess edge_estimate(const struct edge_memory *m, const uint8_t a[static NODE_ID_SIZE],
-	const uint8_t b[static NODE_ID_SIZE], bool same_country)
+	const uint8_t b[static NODE_ID_SIZE], uint32_t guess_us)
 {
 	uint64_t pair = pair_hash(m, a, b);
 	const struct edge *set = m->edges[(pair >> 1) % EDGE_SETS];
-	uint32_t guess = same_country ? EDGE_GUESS_SAME_US : EDGE_GUESS_OTHER_US;
 
 	for (size_t i = 0; i < EDGE_WAYS; i++) {
 		if (set[i].pair != pair)
 			continue;
 		double w = set[i].n / (set[i].n + 4.0);
 
-		return (struct edge_guess){blend(w, set[i].srtt_us, guess),
+		return (struct edge_guess){blend(w, set[i].srtt_us, guess_us),
 			blend(w, set[i].rttvar_us, EDGE_GUESS_JITTER_US), true};
 	}
-	return (struct edge_guess){guess, EDGE_GUESS_JITTER_US, false};
+	return (struct edge_guess){guess_us, EDGE_GUESS_JITTER_US, false};
 }

@@ -17,10 +17,6 @@
 #define EDGE_SETS 1024
 #define EDGE_WAYS 4
 
-/* Guesses: nearby is not always near, far is not always far; routes are to be tried, not ruled out.
- */
-#define EDGE_GUESS_SAME_US 15000
-#define EDGE_GUESS_OTHER_US 60000
 #define EDGE_GUESS_JITTER_US 5000
 
 struct edge {
@@ -42,7 +38,8 @@ struct edge_guess {
 void edge_init(struct edge_memory *m, const uint8_t hash_key[static 16]);
 void edge_note(struct edge_memory *m, const uint8_t a[static NODE_ID_SIZE],
 	const uint8_t b[static NODE_ID_SIZE], uint32_t rtt_us, mono_t now);
+/* guess_us: what to believe without measurements. */
 struct edge_guess edge_estimate(const struct edge_memory *m, const uint8_t a[static NODE_ID_SIZE],
-	const uint8_t b[static NODE_ID_SIZE], bool same_country);
+	const uint8_t b[static NODE_ID_SIZE], uint32_t guess_us);
 
 #endif

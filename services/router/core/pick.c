@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "places.h"
+
 #define RTT_FLOOR_MS 15.0
 #define RTT_SCALE_MS 50.0
 #define JITTER_SCALE_MS 20.0
@@ -236,7 +238,7 @@ static void leg_add(
 	if (a == NULL || b == NULL)
 		return;
 	struct edge_guess g = edge_estimate(
-		d->m, id_of(d, a), id_of(d, b), a->country == b->country && a->country != 0);
+		d->m, id_of(d, a), id_of(d, b), places_rtt_us(a->country, b->country));
 	c->rtt_us += g.rtt_us;
 	c->jitter_us += g.jitter_us;
 }
