@@ -45,8 +45,10 @@ static void on_usage(void *state, enum role from, const void *in)
 
 	(void)from;
 	l->wallet_due = true;
-	if (!payer_on_usage(l->payer, ledger_now(l), m->session, m->up_bytes, m->down_bytes,
+	if (payer_on_usage(l->payer, ledger_now(l), m->session, m->up_bytes, m->down_bytes,
 		    m->credit_bytes, &l->payer_sink))
+		payer_on_relay_used(l->payer, m->session, m->relay_used_bytes);
+	else
 		payee_on_usage(l->payee, m->session, m->up_bytes, m->down_bytes, m->credit_bytes,
 			&l->payee_sink);
 }

@@ -70,6 +70,7 @@ static const struct bus_handler handlers[] = {
 	{mvpn_RouterIn_route_built_tag, FROM(ROLE_TUNNEL), on_message},
 	{mvpn_RouterIn_route_failed_tag, FROM(ROLE_TUNNEL), on_message},
 	{mvpn_RouterIn_route_probed_tag, FROM(ROLE_TUNNEL), on_message},
+	{mvpn_RouterIn_route_suspect_tag, FROM(ROLE_TUNNEL), on_message},
 	{mvpn_RouterIn_route_dead_tag, FROM(ROLE_TUNNEL), on_message},
 	{mvpn_RouterIn_route_closed_tag, FROM(ROLE_TUNNEL), on_message},
 	{mvpn_RouterIn_route_stats_tag, FROM(ROLE_TUNNEL), on_message},

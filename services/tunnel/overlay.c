@@ -53,7 +53,7 @@ static void tell_closed(struct overlay *o, const struct session_record *rec)
 	o->ops.tell(o->ops.ctx, ROLE_LEDGER, &m);
 }
 
-void tell_usage(struct overlay *o, uint32_t session)
+void tell_usage(struct overlay *o, uint32_t session, uint64_t relay_used_bytes)
 {
 	const struct session_record *rec = record_of(o, session);
 	mvpn_LedgerIn m = {.which_body = mvpn_LedgerIn_session_usage_tag};
@@ -63,7 +63,8 @@ void tell_usage(struct overlay *o, uint32_t session)
 	m.body.session_usage = (mvpn_SessionUsage){.session = rec->number,
 		.up_bytes = rec->meter.up_bytes,
 		.down_bytes = rec->meter.down_bytes,
-		.credit_bytes = rec->meter.credit_bytes};
+		.credit_bytes = rec->meter.credit_bytes,
+		.relay_used_bytes = relay_used_bytes};
 	o->ops.tell(o->ops.ctx, ROLE_LEDGER, &m);
 }
 
@@ -135,7 +136,7 @@ static void sink_noticed(void *ctx, uint32_t session, const overlay_Notice *noti
 	if (rec->hop == NULL)
 		return;
 	meter_grant(&rec->meter, notice->credit_bytes);
-	tell_usage(o, session); /* payment is due: the ledger should know now */
+	tell_usage(o, session, notice->used_bytes); /* payment is due: the ledger should know now */
 	route_on_notice(&rec->hop->route->r, o->now, rec->hop->index, notice, &o->route_sink);
 }
 
@@ -319,9 +320,15 @@ void overlay_stranger_new(struct overlay *o, mono_t now, uint32_t session)
 
 void overlay_on_established(struct overlay *o, mono_t now, uint32_t session)
 {
-	struct hop *h = record_of(o, session)->hop;
+	struct session_record *rec = record_of(o, session);
+	struct hop *h = rec->hop;
 
 	o->now = now;
+	/* It may have come back by another path: what it was told lately may be lost. */
+	if (rec->kind == SESSION_STRANGER && meter_used(&rec->meter) > 0) {
+		meter_notice_again(&rec->meter);
+		overlay_on_metered(o, now, session, meter_due(&rec->meter, now));
+	}
 	if (h != NULL)
 		route_on_established(&h->route->r, now, h->index, &o->route_sink);
 	client_reap(o);
@@ -414,7 +421,7 @@ void overlay_on_metered(struct overlay *o, mono_t now, uint32_t session, unsigne
 
 	o->now = now;
 	if ((due & METER_REPORT) != 0)
-		tell_usage(o, session);
+		tell_usage(o, session, 0);
 	if ((due & METER_NOTICE) != 0 && rec->kind == SESSION_STRANGER)
 		control_notice(&o->responder, session, overlay_Reason_REASON_PAYMENT,
 			rec->meter.credit_bytes, meter_used(&rec->meter), &o->control_sink);
@@ -533,7 +540,7 @@ static uint32_t snapshot_ledger(struct overlay *o)
 			stranger_tell_opened(o, s);
 		else
 			client_tell_opened(o, s);
-		tell_usage(o, s);
+		tell_usage(o, s, 0);
 		n++;
 	}
 	return n;

@@ -335,6 +335,17 @@ static void on_dead(void *ctx, struct route *r, unsigned int hop)
 	router_tell(o, mvpn_RouterIn_route_dead_tag, &m);
 }
 
+static void on_suspect(void *ctx, struct route *r, unsigned int hop)
+{
+	mvpn_RouterIn m = mvpn_RouterIn_init_zero;
+
+	if (r->purpose != ROUTE_TRAFFIC)
+		return;
+	m.body.route_suspect.route = r->id;
+	m.body.route_suspect.hop = hop;
+	router_tell(ctx, mvpn_RouterIn_route_suspect_tag, &m);
+}
+
 static void on_closed(void *ctx, struct route *r)
 {
 	(void)ctx;
@@ -363,6 +374,7 @@ void client_sink_set(struct route_sink *s)
 	s->end = on_end;
 	s->built = on_built;
 	s->failed = on_failed;
+	s->suspect = on_suspect;
 	s->dead = on_dead;
 	s->closed = on_closed;
 	s->measured = on_measured;

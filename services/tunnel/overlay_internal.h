@@ -180,6 +180,7 @@ struct session_record *record_by_number(struct overlay *o, uint64_t number, uint
 void record_new(struct overlay *o, uint32_t session, enum session_kind kind, uint64_t free_bytes,
 	bool priced);
 void record_free(struct overlay *o, uint32_t session);
-void tell_usage(struct overlay *o, uint32_t session);
+/* relay_used_bytes: what a Notice has just said, else 0. */
+void tell_usage(struct overlay *o, uint32_t session, uint64_t relay_used_bytes);
 
 #endif

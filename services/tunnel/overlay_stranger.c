@@ -156,7 +156,7 @@ static overlay_Reason on_detach(void *ctx, uint32_t session)
 	if (record_of(o, session)->kind == SESSION_STRANGER && o->have_lease) {
 		lease_return(&o->lease, o->now, session);
 		role_set(o, session, record_of(o, session)->relays, false);
-		tell_usage(o, session);
+		tell_usage(o, session, 0);
 	}
 	return overlay_Reason_REASON_UNSPECIFIED;
 }
@@ -177,7 +177,7 @@ static overlay_Reason on_to_service(
 
 		m.body.peer_asked = asked;
 		/* What it pays for may pass before the next report would be due. */
-		tell_usage(o, session);
+		tell_usage(o, session, 0);
 		o->ops.tell(o->ops.ctx, ROLE_LEDGER, &m);
 	} else if (in->service == overlay_Service_SERVICE_DISCOVERY) {
 		mvpn_DiscoveryIn m = {.which_body = mvpn_DiscoveryIn_peer_asked_tag};

@@ -348,6 +348,12 @@ UNUSED static void tunnel_probed(struct world *w, uint32_t route, bool ok)
 	world_step(w);
 }
 
+UNUSED static void tunnel_suspects(struct world *w, uint32_t route, uint32_t hop)
+{
+	vpn_on_suspect(w->r, route, hop, w->now);
+	world_step(w);
+}
+
 UNUSED static void tunnel_dead(struct world *w, uint32_t route, uint32_t hop)
 {
 	vpn_on_dead(w->r, route, hop, w->now);

@@ -51,7 +51,7 @@ struct node;
 
 struct sess {
 	bool used;
-	bool ended;		  /* free it once the call that led here has returned */
+	bool ended;  /* free it once the call that led here has returned */
 	bool failed; /* to be told to the route */
 	struct session s;
 	struct meter meter;
@@ -701,6 +701,11 @@ static inline void on_failed(
 	w->n_failed++;
 }
 
+static inline void on_suspect(void *ctx, struct route *r, unsigned int hop)
+{
+	(void)ctx, (void)r, (void)hop; /* recovery begins with the verdict here: the worst case */
+}
+
 static inline void on_dead(void *ctx, struct route *r, unsigned int hop)
 {
 	struct world *w = ctx;
@@ -1106,7 +1111,7 @@ static inline struct world *world_new(uint32_t seed_number)
 	w->wall.s = 1800000000;
 	w->delay_us = 10000;
 	w->route_sink = (struct route_sink){w, on_open, on_handshake, on_request, on_echo, on_carry,
-		on_end, on_built, on_failed, on_dead, on_closed, NULL};
+		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, NULL};
 	w->control_sink = (struct control_sink){.ctx = w,
 		.send = on_control_send,
 		.answered = on_answered,

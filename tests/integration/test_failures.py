@@ -7,9 +7,6 @@ import pytest
 from waiting import wait_until
 
 MIB = 1 << 20
-# The tunnel's own part is under 3 s and is held by tests/sim/tunnel_overlay.c on a virtual clock. Here the
-# web server's TCP adds its doubling retransmission timer, and the machine its load.
-PAUSE_MAX_S = 12.0
 
 
 def traffic_gap(log):
@@ -26,7 +23,7 @@ def test_middle_dies_during_a_download(lab, client):
     lab.kill_host(before[1])
     try:
         assert download.finish(), "the download completes with the right checksum"
-        assert download.longest_pause() < PAUSE_MAX_S, f"{download.longest_pause():.2f} s without a byte"
+        assert download.longest_pause() < 3.0, f"{download.longest_pause():.2f} s without a byte"
         after = [h["name"] for h in client.hops()]
         assert before[1] not in after
         assert after[-1] == before[-1], "the exit session roamed"
@@ -41,7 +38,7 @@ def test_exit_dies(lab, client):
     killed = lab.kill_host(before[-1])
     try:
         took = client.first_answer_after(killed, "http://web.test/whoami")
-        assert took < PAUSE_MAX_S, f"new flows work after {took:.2f} s"
+        assert took < 3.0, f"new flows work after {took:.2f} s"
         wait_until(lambda: client.session()["phase"] == "on", what="on again")
         assert before[-1] not in [h["name"] for h in client.hops()]
     finally:
@@ -83,4 +80,4 @@ def test_new_route_under_a_download(lab, client):
     client.mvpn("hop")
     wait_until(lambda: [h["name"] for h in client.hops()] not in (before, []), what="another route")
     assert download.finish(), "the download went on where it began"
-    assert client.curl("http://web.test/whoami").strip() == lab.host(client.hops()[-1]["name"])["ip4"]
+    assert client.curl("-4", "http://web.test/whoami").strip() == lab.host(client.hops()[-1]["name"])["ip4"]

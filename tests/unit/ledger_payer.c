@@ -727,6 +727,36 @@ static void a_relay_may_count_a_little_more(void **state)
 	assert_true(payer_used(session(f)) == own / 2 + 1000);
 }
 
+/* What was lost on a dead path is used up at the relay; its Notice says so, and tickets follow. */
+static void a_notice_of_more_use_is_paid_without_a_quote(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t credit = FREE_BYTES, paid_before;
+	struct ticket t;
+
+	open_session(f);
+	quote_it(f);
+	for (size_t i = 1; i < f->n_asked; i++) {
+		struct asked a = f->asked[i];
+		peer_ledger_Message m;
+
+		credit += worth(&a, &t);
+		m = paid(&a, credit);
+		answer(f, a.id, &m);
+	}
+	paid_before = payer_paid_bytes(session(f));
+	assert_true(paid_before == credit);
+	payer_on_relay_used(f->payer, SESSION, 0);
+	turn(f);
+	assert_true(payer_paid_bytes(session(f)) == paid_before);
+	payer_on_usage(f->payer, f->now, SESSION, 0, 1000, 0, &f->sink);
+	payer_on_relay_used(f->payer, SESSION, paid_before);
+	turn(f);
+	assert_true(payer_used(session(f)) == paid_before);
+	assert_true(payer_paid_bytes(session(f)) > paid_before);
+	payer_on_relay_used(f->payer, SESSION + 1, 5); /* nobody's */
+}
+
 static void sessions_are_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -851,6 +881,7 @@ int main(void)
 		TEST(a_full_relay_is_asked_again),
 		TEST(numbers_span_less_than_a_payee_remembers),
 		TEST(a_relay_may_count_a_little_more),
+		TEST(a_notice_of_more_use_is_paid_without_a_quote),
 		TEST(sessions_are_bounded),
 		TEST(nothing_leaves_before_the_commit),
 		TEST(a_session_goes_on_after_a_restart),

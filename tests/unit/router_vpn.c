@@ -399,6 +399,136 @@ static void a_dead_middle_is_gone_round_to_the_same_exit(void **state)
 	world_free(w);
 }
 
+/* Two ways round are tried at once; the slower one is nobody's fault. */
+static void two_ways_round_are_tried_and_the_slower_is_not_blamed(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+	unsigned int exit = relay_number(w, path_exit(path_find(w->r, live))->node_id);
+	struct order first, second;
+	float bad = relay_peer(w, exit)->rep.bad;
+
+	(void)state;
+	orders_forget(w);
+	tunnel_dead(w, live, 1);
+	bad = relay_peer(w, exit)->rep.bad;
+	first = *order_next(w, ORDER_BUILD);
+	second = *order_next(w, ORDER_BUILD);
+	assert_null(order_next(w, ORDER_BUILD));
+	assert_int_equal(second.exit_of, live);
+	assert_int_not_equal(second.hops[1], first.hops[1]);
+	vpn_on_failed(w->r, second.route, 2, ERR_UNAVAILABLE, "the exit's session is gone", w->now);
+	world_step(w);
+	assert_true(relay_peer(w, exit)->rep.bad <= bad);
+	assert_false(peer_avoided(relay_peer(w, exit), w->now.mono));
+	tunnel_built(w, &first);
+	assert_int_equal(w->r->vpn.live, first.route);
+	world_free(w);
+}
+
+static void a_suspect_middle_is_gone_round_before_the_verdict(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+	unsigned int middle = relay_number(w, path_find(w->r, live)->hops[1].node_id);
+	struct order first, *close;
+
+	(void)state;
+	orders_forget(w);
+	tunnel_suspects(w, live, 2); /* the exit: no way round */
+	assert_null(order_next(w, ORDER_BUILD));
+	tunnel_suspects(w, live, 1);
+	assert_int_equal(w->r->vpn.live, live);
+	phase_is(w, PHASE_ON, "the middle relay was slow to answer");
+	first = *order_next(w, ORDER_BUILD);
+	assert_int_equal(first.exit_of, live);
+	assert_int_not_equal(first.hops[1], middle);
+	assert_int_not_equal(order_next(w, ORDER_BUILD)->hops[1], middle);
+	tunnel_suspects(w, live, 1); /* nothing new */
+	assert_null(order_next(w, ORDER_BUILD));
+	tunnel_built(w, &first);
+	assert_int_equal(order_next(w, ORDER_USE)->route, first.route);
+	assert_int_equal(w->r->vpn.live, first.route);
+	close = order_next(w, ORDER_CLOSE);
+	assert_int_equal(close->route, live);
+	assert_true(close->drain_ms > 1000); /* heard on, so that the verdict comes */
+	assert_true((double)relay_peer(w, middle)->rep.bad == 0);
+	tunnel_dead(w, live, 1);
+	assert_true((double)relay_peer(w, middle)->rep.bad > 0);
+	assert_int_equal(w->r->vpn.live, first.route);
+	world_free(w);
+}
+
+static void a_verdict_during_a_repair_on_suspicion_begins_nothing_anew(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+	struct order first, second;
+
+	(void)state;
+	orders_forget(w);
+	tunnel_suspects(w, live, 1);
+	first = *order_next(w, ORDER_BUILD);
+	second = *order_next(w, ORDER_BUILD);
+	tunnel_dead(w, live, 1);
+	assert_null(order_next(w, ORDER_BUILD));
+	assert_null(order_next(w, ORDER_CLOSE));
+	phase_is(w, PHASE_RECONNECTING, "the middle relay stopped answering");
+	vpn_on_failed(w->r, first.route, 1, ERR_TIMEOUT, "no answer", w->now);
+	tunnel_built(w, &second);
+	assert_int_equal(w->r->vpn.live, second.route);
+	world_free(w);
+}
+
+static void a_false_suspicion_costs_nothing(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+	struct order *o;
+
+	(void)state;
+	orders_forget(w);
+	tunnel_suspects(w, live, 1);
+	for (int i = 0; i < REPAIR_TRIES && (o = order_next(w, ORDER_BUILD)) != NULL; i++) {
+		vpn_on_failed(w->r, o->route, 1, ERR_TIMEOUT, "no answer", w->now);
+		world_step(w);
+	}
+	assert_int_equal(w->r->vpn.repair.of, 0);
+	assert_int_equal(w->r->vpn.live, live);
+	while ((o = order_next(w, ORDER_CLOSE)) != NULL)
+		assert_int_not_equal(o->route, live);
+	world_free(w);
+}
+
+struct failure {
+	enum err err;
+	bool blamed, avoided;
+};
+
+static void what_lies_with_us_is_not_blamed_on_a_relay(void **state)
+{
+	static const struct failure table[] = {{ERR_TIMEOUT, true, true}, {ERR_DENIED, true, true},
+		{ERR_UNAVAILABLE, true, true}, {ERR_STALE, false, true}, {ERR_FULL, false, false},
+		{ERR_INVALID, false, false}, {ERR_NOT_FOUND, false, false}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct world *w = ready_world();
+		struct order build;
+		struct peer *middle;
+
+		world_want(w, true, 3, NULL);
+		measures_answer(w);
+		build = *order_next(w, ORDER_BUILD);
+		middle = relay_peer(w, build.hops[1]);
+		vpn_on_failed(w->r, build.route, 1, table[i].err, "", w->now);
+		if (((double)middle->rep.bad > 0) != table[i].blamed ||
+			peer_avoided(middle, w->now.mono) != table[i].avoided)
+			fail_msg("%s", err_str(table[i].err));
+		world_free(w);
+	}
+}
+
 static void a_dead_entry_is_gone_round_by_another_guard(void **state)
 {
 	struct world *w = ready_world();
@@ -1467,6 +1597,11 @@ int main(void)
 		cmocka_unit_test(a_dead_exit_hands_over_to_the_spare_at_once),
 		cmocka_unit_test(a_dead_exit_without_spare_is_replaced_at_once),
 		cmocka_unit_test(a_dead_middle_is_gone_round_to_the_same_exit),
+		cmocka_unit_test(two_ways_round_are_tried_and_the_slower_is_not_blamed),
+		cmocka_unit_test(a_suspect_middle_is_gone_round_before_the_verdict),
+		cmocka_unit_test(a_verdict_during_a_repair_on_suspicion_begins_nothing_anew),
+		cmocka_unit_test(a_false_suspicion_costs_nothing),
+		cmocka_unit_test(what_lies_with_us_is_not_blamed_on_a_relay),
 		cmocka_unit_test(a_dead_entry_is_gone_round_by_another_guard),
 		cmocka_unit_test(two_hops_are_repaired_by_another_guard),
 		cmocka_unit_test(a_repair_that_takes_long_lets_the_spare_in),

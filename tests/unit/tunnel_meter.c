@@ -68,7 +68,7 @@ static void report_is_due_by_bytes_and_by_time(void **state)
 	assert_int_equal(meter_due(&m, at_ms(1009)), 0);
 	assert_int_equal(meter_due(&m, at_ms(1010)), METER_REPORT);
 	/* close to the end of the credit the reports come closer together */
-	meter_count(&m, 59 * MIB, 0);
+	meter_count(&m, 62 * MIB, 0);
 	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
 	meter_count(&m, MIB / 8, 0);
 	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
@@ -87,7 +87,10 @@ static void notice_comes_before_the_end_and_not_too_often(void **state)
 	assert_int_equal(meter_due(&m, at_ms(0)) & METER_NOTICE, METER_NOTICE);
 	assert_int_equal(meter_due(&m, at_ms(999)) & METER_NOTICE, 0);
 	assert_int_equal(meter_due(&m, at_ms(1000)) & METER_NOTICE, METER_NOTICE);
+	meter_notice_again(&m);
+	assert_int_equal(meter_due(&m, at_ms(1001)) & METER_NOTICE, METER_NOTICE);
 	meter_grant(&m, 16 * MIB); /* granted 8 more: warns at 14 */
+	meter_notice_again(&m);
 	assert_int_equal(meter_due(&m, at_ms(3000)) & METER_NOTICE, 0);
 	meter_count(&m, 8 * MIB, 0);
 	assert_int_equal(meter_due(&m, at_ms(3000)) & METER_NOTICE, METER_NOTICE);

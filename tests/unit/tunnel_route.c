@@ -100,6 +100,12 @@ static void on_failed(void *ctx, struct route *r, unsigned int hop, enum err err
 	note(b, 'F', hop);
 }
 
+static void on_suspect(void *ctx, struct route *r, unsigned int hop)
+{
+	(void)r;
+	note(ctx, 'S', hop);
+}
+
 static void on_dead(void *ctx, struct route *r, unsigned int hop)
 {
 	(void)r;
@@ -130,7 +136,7 @@ static int setup(void **state)
 
 	rng_init(&b->rng, seed);
 	b->sink = (struct route_sink){b, on_open, on_handshake, on_request, on_echo, on_carry,
-		on_end, on_built, on_failed, on_dead, on_closed, on_measured};
+		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, on_measured};
 	b->now.ns = DUR_S(100).ns;
 	*state = b;
 	return 0;
@@ -440,6 +446,34 @@ static void dead_hop_is_noticed_within_1200_ms_under_traffic(void **state)
 	}
 }
 
+/* A silent middle is suspect well before the verdict; not while the entry is silent as well (that
+ * may be our own uplink), and the exit has no way round. */
+static void silent_middle_is_suspect_before_it_is_dead(void **state)
+{
+	struct bench *b = *state;
+
+	for (unsigned int dead = 0; dead < 3; dead++) {
+		build(b, &b->r, 1, 3, 1);
+		run(b, &b->r, 5000, 3, false);
+		seen(b);
+		run(b, &b->r, 700, dead, true);
+		assert_int_equal(count(seen(b), "S1"), dead == 1);
+		run(b, &b->r, 5000, dead, true);
+		assert_null(strchr(seen(b), 'S'));
+	}
+	build(b, &b->r, 1, 3, 1);
+	run(b, &b->r, 5000, 3, false);
+	seen(b);
+	for (int i = 0; i < 3; i++) { /* it comes back each time: each silence is told */
+		run(b, &b->r, 620, 1, true);
+		run(b, &b->r, 3100, 3, false);
+		const char *log = seen(b);
+
+		assert_int_equal(count(log, "S1"), 1);
+		assert_null(strchr(log, 'D'));
+	}
+}
+
 static void dead_hop_is_noticed_without_traffic_too(void **state)
 {
 	struct bench *b = *state;
@@ -459,7 +493,7 @@ static void answered_data_keeps_the_alarm_off(void **state)
 	for (int i = 0; i < 1900; i++) {
 		wait_ms(b, 1);
 		route_on_sent(&b->r, b->now);
-		if (i % 200 == 0)
+		if (i % 140 == 0)
 			route_on_heard(&b->r, b->now, 2);
 		if (mono_reached(route_deadline(&b->r), b->now))
 			route_tick(&b->r, b->now, &b->sink);
@@ -754,6 +788,7 @@ int main(void)
 		T(exit_that_answers_with_another_policy_is_not_used),
 		T(quiet_route_echoes_each_hop_every_two_seconds),
 		T(dead_hop_is_noticed_within_1200_ms_under_traffic),
+		T(silent_middle_is_suspect_before_it_is_dead),
 		T(dead_hop_is_noticed_without_traffic_too),
 		T(answered_data_keeps_the_alarm_off),
 		T(silence_of_the_destination_is_not_death),

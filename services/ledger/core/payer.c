@@ -186,6 +186,15 @@ static void strike(
 		broken(s, sink, text);
 }
 
+static void relay_used_take(struct payer_session *s, uint64_t used)
+{
+	if (used <= s->relay_used || used > UINT64_MAX / 2)
+		return;
+	s->relay_used = used;
+	/* After our restart tunnel may not have said yet what we used. */
+	s->drift = own_used(s) == 0 ? 0 : (int64_t)used - (int64_t)own_used(s);
+}
+
 /* ---- sessions ---- */
 
 static void quote_at(struct payer_session *s, mono_t due)
@@ -314,6 +323,16 @@ bool payer_on_usage(struct payer *p, mono_t now, uint64_t session, uint64_t up, 
 	return true;
 }
 
+void payer_on_relay_used(struct payer *p, uint64_t session, uint64_t used)
+{
+	struct payer_session *s = find(p, session);
+
+	if (s == NULL)
+		return;
+	relay_used_take(s, used);
+	p->work = true;
+}
+
 bool payer_on_closed(struct payer *p, uint64_t session, uint64_t up, uint64_t down)
 {
 	struct payer_session *s = find(p, session);
@@ -352,15 +371,6 @@ static void commit_take(struct payer_session *s, const uint8_t *commit, size_t l
 		return;
 	memcpy(s->commit, commit, KECCAK_SIZE);
 	s->commit_id = id;
-}
-
-static void relay_used_take(struct payer_session *s, uint64_t used)
-{
-	if (used <= s->relay_used || used > UINT64_MAX / 2)
-		return;
-	s->relay_used = used;
-	/* After our restart tunnel may not have said yet what we used. */
-	s->drift = own_used(s) == 0 ? 0 : (int64_t)used - (int64_t)own_used(s);
 }
 
 /* NULL: the quote can be worked with. */

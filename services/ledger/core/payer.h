@@ -173,6 +173,9 @@ void payer_on_opened(struct payer *p, mono_t now, uint64_t session, uint32_t pos
 /* True if the session is one that we pay for. */
 bool payer_on_usage(struct payer *p, mono_t now, uint64_t session, uint64_t up_bytes,
 	uint64_t down_bytes, uint64_t notice_credit, const struct payer_sink *sink);
+/* The relay's own count, by a Notice: 0 says nothing. So a session whose bytes were lost on a dead path is
+ * paid anew without a Quote before it. */
+void payer_on_relay_used(struct payer *p, uint64_t session, uint64_t used);
 bool payer_on_closed(struct payer *p, uint64_t session, uint64_t up_bytes, uint64_t down_bytes);
 void payer_on_tunnel_restarted(struct payer *p);
 void payer_on_complete(struct payer *p);

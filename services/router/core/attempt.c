@@ -56,11 +56,14 @@ static void avoid_path(struct router *r, const struct path *p, struct avoid *a)
 static void avoid_fill(struct router *r, enum path_use use, struct avoid *a)
 {
 	const struct path *live = path_find(r, r->vpn.live);
+	const struct path *old = path_find(r, r->vpn.repair.of);
 
 	*a = (struct avoid){
 		.may_repeat = use == PATH_FOR_REPAIR || (use == PATH_FOR_USE && live == NULL)};
 	if (use != PATH_FOR_REPAIR && live != NULL)
 		avoid_path(r, live, a);
+	if (use == PATH_FOR_REPAIR && old != NULL)
+		avoid_path(r, old, a);
 	for (size_t i = 0; i < PATHS_MAX; i++) {
 		const struct path *p = &r->paths[i];
 

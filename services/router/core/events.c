@@ -298,13 +298,36 @@ void vpn_on_built(struct router *r, const struct path_facts *f, struct when now)
 		return;
 	/* Its exit has answered by the new way, and every flow with it. */
 	r->count.repaired++;
-	if (r->vpn.live == 0) {
-		live_take(r, p, (dur_t){0}, now);
-		repair_end(r, now);
-	} else {
+	if (r->vpn.live == 0 || r->vpn.live == r->vpn.repair.of)
+		live_take(r, p, SUSPECT_WATCHED, now);
+	else
 		path_close(r, p, DRAIN_HOP, now);
-		repair_end(r, now);
+	repair_end(r, now);
+}
+
+/* How much a failure to build says against the relay; negative: nothing, it lies with us. */
+static double failure_weight(const struct path *p, enum err err)
+{
+	switch (err) {
+	case ERR_DENIED: /* it said no: honest, but of no use now */
+		return LEARN_WEIGHT_BUSY;
+	case ERR_STALE: /* its descriptor ran out on the way */
+		return 0;
+	case ERR_UNAVAILABLE: /* restarting; of a repair: another one was faster */
+		return p->use == PATH_FOR_REPAIR ? -1 : LEARN_WEIGHT_BUSY;
+	case ERR_FULL:
+	case ERR_INVALID:
+	case ERR_NOT_FOUND:
+		return -1;
+	case OK:
+	case ERR_MALFORMED:
+	case ERR_TOO_LARGE:
+	case ERR_IO:
+	case ERR_TIMEOUT:
+	case ERR_OVERFLOW:
+		break;
 	}
+	return LEARN_WEIGHT_FAILED;
 }
 
 void vpn_on_failed(struct router *r, uint32_t route, uint32_t hop, enum err err, const char *why,
@@ -319,7 +342,8 @@ void vpn_on_failed(struct router *r, uint32_t route, uint32_t hop, enum err err,
 		vpn_on_dead(r, route, hop, now);
 		return;
 	}
-	learn_failed(r, p, hop, err == ERR_FULL ? LEARN_WEIGHT_BUSY : LEARN_WEIGHT_FAILED, now);
+	if (failure_weight(p, err) >= 0)
+		learn_failed(r, p, hop, failure_weight(p, err), now);
 	snprintf(text, sizeof(text), "%s: %.100s",
 		hop == 0 && p->n_hops > 1 ? "the entry did not serve"
 		: hop + 1 == p->n_hops	  ? "the exit did not serve"
@@ -374,6 +398,14 @@ void vpn_on_probed(struct router *r, uint32_t route, bool ok, struct when now)
 	r->vpn.changed = true;
 	if (p->id != r->vpn.live)
 		attempt_won(r, p, now);
+}
+
+void vpn_on_suspect(struct router *r, uint32_t route, uint32_t hop, struct when now)
+{
+	struct path *p = path_find(r, route);
+
+	if (p != NULL && p->id == r->vpn.live)
+		live_suspect(r, p, hop, now);
 }
 
 void vpn_on_dead(struct router *r, uint32_t route, uint32_t hop, struct when now)

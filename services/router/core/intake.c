@@ -134,6 +134,14 @@ static enum err on_probed(struct router *r, const mvpn_RouterIn *in, struct when
 	return OK;
 }
 
+static enum err on_suspect(
+	struct router *r, const mvpn_RouterIn *in, struct when now, char *ret_why)
+{
+	(void)ret_why;
+	vpn_on_suspect(r, in->body.route_suspect.route, in->body.route_suspect.hop, now);
+	return OK;
+}
+
 static enum err on_dead(struct router *r, const mvpn_RouterIn *in, struct when now, char *ret_why)
 {
 	(void)ret_why;
@@ -230,6 +238,7 @@ enum err intake(
 		{mvpn_RouterIn_route_built_tag, on_built},
 		{mvpn_RouterIn_route_failed_tag, on_failed},
 		{mvpn_RouterIn_route_probed_tag, on_probed},
+		{mvpn_RouterIn_route_suspect_tag, on_suspect},
 		{mvpn_RouterIn_route_dead_tag, on_dead},
 		{mvpn_RouterIn_route_closed_tag, on_closed},
 		{mvpn_RouterIn_route_stats_tag, on_stats},

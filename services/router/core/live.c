@@ -168,7 +168,7 @@ void repair_end(struct router *r, struct when now)
 	struct path *old = path_find(r, r->vpn.repair.of);
 
 	r->vpn.repair = (struct repair){0};
-	if (old != NULL)
+	if (old != NULL && old->dead)
 		path_close(r, old, (dur_t){0}, now);
 	for (size_t i = 0; i < PATHS_MAX; i++) {
 		struct path *p = &r->paths[i];
@@ -179,6 +179,13 @@ void repair_end(struct router *r, struct when now)
 	}
 }
 
+/* Unless it has begun already, on suspicion. */
+static void repair_begin(struct router *r, const struct path *p, struct when now)
+{
+	if (r->vpn.repair.of != p->id)
+		r->vpn.repair = (struct repair){.of = p->id, .since = now.mono};
+}
+
 void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now)
 {
 	bool before_exit = hop < p->n_hops && hop + 1 < p->n_hops;
@@ -187,14 +194,23 @@ void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now)
 	snprintf(note, sizeof(note), "%s stopped answering", hop_words(p, hop));
 	learn_failed(r, p, hop, LEARN_WEIGHT_DEATH, now);
 	r->count.dead++;
-	repair_end(r, now);
+	if (r->vpn.repair.of != p->id)
+		repair_end(r, now);
 	live_gone(r, now, note);
 	if (before_exit) {
 		p->dead = true;
-		r->vpn.repair = (struct repair){.of = p->id, .since = now.mono};
+		repair_begin(r, p, now);
 		return;
 	}
 	path_close(r, p, (dur_t){0}, now);
+}
+
+void live_suspect(struct router *r, struct path *p, uint32_t hop, struct when now)
+{
+	if (hop + 1 >= p->n_hops || r->vpn.repair.of != 0)
+		return;
+	note_set(r, now, "%s was slow to answer", hop_words(p, hop));
+	repair_begin(r, p, now);
 }
 
 static dur_t backoff(dur_t least, dur_t most, unsigned int n)

@@ -30,6 +30,8 @@ bool spare_good(struct router *r, const struct path *p, struct when now);
 bool spare_promote(struct router *r, dur_t drain_old, struct when now);
 /* The live path does not answer from `hop` on (HOP_UNKNOWN: somewhere). */
 void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now);
+/* Something before its exit is silent: another way round is sought while it still serves. */
+void live_suspect(struct router *r, struct path *p, uint32_t hop, struct when now);
 /* The live path is gone without anybody's fault. */
 void live_gone(struct router *r, struct when now, const char *note);
 /* An attempt ended without a path; p is forgotten. */

@@ -143,6 +143,15 @@ static void repair_start(struct router *r, struct when now)
 		rep->n_failed++;
 }
 
+/* Two at once by different middles: the outage lasts as long as the faster one takes. More only
+ * when these are silent for long or have failed. */
+static bool repair_due(const struct repair *rep, unsigned int n, struct when now)
+{
+	return n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES &&
+	       (rep->n_started < REPAIRS_MAX || n == 0 ||
+		       mono_reached(mono_add(rep->last_start, rep->patience), now.mono));
+}
+
 static void repair_step(struct router *r, struct when now)
 {
 	struct repair *rep = &r->vpn.repair;
@@ -150,21 +159,17 @@ static void repair_step(struct router *r, struct when now)
 
 	if (rep->of == 0)
 		return;
-	if ((n == 0 && rep->n_started >= REPAIR_TRIES) ||
-		mono_since(rep->since, now.mono).ns >= REPAIR_PATIENCE.ns) {
+	while (repair_due(rep, n, now)) {
+		repair_start(r, now);
+		n = attempts_under_way(r, PATH_FOR_REPAIR);
+	}
+	if (n == 0 || mono_since(rep->since, now.mono).ns >= REPAIR_PATIENCE.ns) {
 		repair_end(r, now);
 		return;
 	}
-	mono_t next = n == 0 ? now.mono : mono_add(rep->last_start, rep->patience);
-	if (n >= REPAIRS_MAX || rep->n_started >= REPAIR_TRIES)
-		next = mono_add(rep->since, REPAIR_PATIENCE);
-	if (mono_reached(next, now.mono)) {
-		repair_start(r, now);
-		next = mono_add(now.mono,
-			attempts_under_way(r, PATH_FOR_REPAIR) == 0 ? REPAIR_RETRY : rep->patience);
-	}
-	wake_at(r, next);
 	wake_at(r, mono_add(rep->since, REPAIR_PATIENCE));
+	if (n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES)
+		wake_at(r, mono_add(rep->last_start, rep->patience));
 }
 
 /* New flows wait a moment for the same exit before they go elsewhere. */

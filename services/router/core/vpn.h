@@ -25,9 +25,8 @@
 #define ATTEMPTS_MAX 3 /* that are not overdue */
 #define ATTEMPTS_MAX_ALL 6
 #define REPAIRS_MAX 2 /* under way at once */
-#define REPAIR_TRIES 3
+#define REPAIR_TRIES 4
 #define REPAIR_PATIENCE DUR_S(8) /* then its exit is given up */
-#define REPAIR_RETRY DUR_MS(20)
 #define REPAIR_GRACE DUR_MS(1000) /* new flows wait this long for the same exit */
 #define SEEK_FAILS_SHOWN 6
 #define SEEK_PATIENCE DUR_S(20)
@@ -40,6 +39,7 @@
 #define SPARE_BACKOFF_MAX DUR_S(300)
 #define SPARE_LIFE DUR_S(1800)
 #define DRAIN_HOP DUR_S(3600) /* old flows after a hop */
+#define SUSPECT_WATCHED DUR_S(3) /* a suspect that was gone round: is it dead? */
 #define DRAIN_WISH DUR_S(60)  /* old flows after the user wished for something else */
 #define DIRECTORY_PATIENCE DUR_S(3)
 #define DIRECTORY_GROWS DUR_S(10) /* after the wish: then what is known is all there is */
@@ -84,6 +84,7 @@ void vpn_on_built(struct router *r, const struct path_facts *f, struct when now)
 void vpn_on_failed(struct router *r, uint32_t route, uint32_t hop, enum err err, const char *why,
 	struct when now);
 void vpn_on_probed(struct router *r, uint32_t route, bool ok, struct when now);
+void vpn_on_suspect(struct router *r, uint32_t route, uint32_t hop, struct when now);
 void vpn_on_dead(struct router *r, uint32_t route, uint32_t hop, struct when now);
 void vpn_on_closed(struct router *r, uint32_t route, struct when now);
 void vpn_on_stats(struct router *r, const struct path_facts *f, struct when now);

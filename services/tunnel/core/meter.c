@@ -51,6 +51,11 @@ void meter_grant(struct meter *m, uint64_t credit_bytes)
 		m->noticed_at.ns = 0; /* the next shortage is a new one */
 }
 
+void meter_notice_again(struct meter *m)
+{
+	m->noticed_at.ns = 0;
+}
+
 static bool report_due(const struct meter *m, mono_t now)
 {
 	uint64_t used = meter_used(m);

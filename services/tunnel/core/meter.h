@@ -8,7 +8,7 @@
  * - [P-46] A relay forwards while used < credit; what passes last may overshoot by one batch.
  * Credit is cumulative: a grant below what is held changes nothing.
  * - [P-47] Notice tells the client when less than a quarter of the last grant (at least 256 KiB) is
- * left, and when it is used up, at most once a second.
+ * left, and when it is used up, at most once a second; after a new handshake at once.
  *
  * struct meter lives in the session's record. Per batch: meter_may, then meter_count, then
  * meter_due. Pure; inline where it is hot. */
@@ -21,7 +21,7 @@
 #include "lib/units.h"
 
 #define METER_REPORT_MIN (64u << 10)  /* bytes: not more often than this */
-#define METER_REPORT_MAX (4u << 20)   /* bytes: at least this often */
+#define METER_REPORT_MAX (1u << 20)   /* bytes: at least this often */
 #define METER_REPORT_EVERY DUR_S(1)   /* if anything was used */
 #define METER_NOTICE_MIN (256u << 10) /* bytes left */
 #define METER_NOTICE_EVERY DUR_S(1)
@@ -66,6 +66,9 @@ static inline void meter_count(struct meter *m, uint64_t up_bytes, uint64_t down
 
 /* What is due now, enum meter_due bits, as if done: call once per batch and once a second. */
 unsigned int meter_due(struct meter *m, mono_t now);
+
+/* A notice that was given may not have arrived: the next meter_due gives it anew if it still holds. */
+void meter_notice_again(struct meter *m);
 
 /* Token bucket for a shared rate (share_rate_Bps divided by the number of workers). */
 struct bucket {

@@ -13,10 +13,12 @@
  * doubling intervals (a new try voids the answer to the last one, so a long way needs patience).
  *
  * Watching: each hop gets an Echo every 2 s. When data went out by the exit and nothing came back
- * for 250 ms, or an Echo is overdue, every hop gets one each 150 ms; a hop that stays silent for 5
- * of them and a retransmission time after the fifth is dead (about 1.2 s in all; five, because
- * three would be lost by chance once an hour at 1 % loss on each of six links). The first silent
- * hop from the entry is blamed. Anything authentic from hop k shows that hops 0..k live.
+ * for twice its RTT (150..250 ms), or an Echo is overdue, every hop gets one each 120 ms; a hop that
+ * stays silent for 5 of them and a retransmission time after the fifth is dead (about 1 s in all;
+ * five, because three would be lost by chance once an hour at 1 % loss on each of six links). The
+ * first silent hop from the entry is blamed. Anything authentic from hop k shows that hops 0..k live.
+ * After three, while the hop before it answers, it is suspect: the router prepares another way, so
+ * that a download is on it before its server has doubled its retransmission time twice.
  *
  * Exit roaming (exit_of): hops 0..n-2 are built anew; then the last new hop is asked to extend to
  * the exit, and an initiation of the exit's live session goes out by the new path (so that the new
@@ -58,8 +60,10 @@
 #define ROUTE_RETRY_MAX DUR_MS(4000)
 #define ROUTE_TRIES_EVEN 3 /* tries before the interval grows */
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
-#define ROUTE_ECHO_FAST DUR_MS(150)
-#define ROUTE_SUSPECT_AFTER DUR_MS(250)
+#define ROUTE_ECHO_FAST DUR_MS(120)
+#define ROUTE_ALARM_MIN DUR_MS(150)
+#define ROUTE_ALARM_MAX DUR_MS(250)
+#define ROUTE_SUSPECT_ECHOES 3
 #define ROUTE_SILENT_ECHOES 5
 #define ROUTE_RTO_MIN DUR_MS(250)
 #define ROUTE_RTO_MAX DUR_MS(1000)
@@ -179,6 +183,8 @@ struct route_sink {
 	void (*built)(void *ctx, struct route *r, dur_t build_time);
 	/* why: static storage. closed() follows once the sessions are taken down. */
 	void (*failed)(void *ctx, struct route *r, unsigned int hop, enum err err, const char *why);
+	/* hop, before the exit, is silent while the hop before it answers. Once, until the exit is heard. */
+	void (*suspect)(void *ctx, struct route *r, unsigned int hop);
 	/* Once. If it is the exit (hop == n_hops - 1), flow_exit_del as soon as another exit is in
 	 * use, so that its flows need not wait for closed(). */
 	void (*dead)(void *ctx, struct route *r, unsigned int hop);
@@ -195,6 +201,7 @@ struct route {
 	unsigned int n_hops;
 	bool have_ip4, have_ip6; /* this machine's own uplink */
 	bool want_ip4, want_ip6; /* asked of the exit */
+	bool suspect;		 /* reported since the exit was heard */
 	bool dead;		 /* reported, with dead_hop */
 	bool failed;		 /* reported */
 	unsigned int dead_hop;
@@ -257,8 +264,10 @@ static inline void route_on_sent(struct route *r, mono_t now)
 
 static inline void route_on_heard(struct route *r, mono_t now, unsigned int hop)
 {
-	if (hop + 1 == r->n_hops)
+	if (hop + 1 == r->n_hops) {
 		r->unanswered_at = (mono_t){0};
+		r->suspect = false;
+	}
 	for (unsigned int k = 0; k <= hop; k++) {
 		r->hops[k].heard_at = now;
 		r->hops[k].silent_echoes = 0;

@@ -16,7 +16,8 @@ void route_rtt_sample(struct route_hop *h, dur_t rtt)
 		rtt.ns = 1;
 	if (h->srtt.ns == 0) {
 		h->srtt = rtt;
-		/* Less than RFC 6298's half: a first sample with a handshake in it is long anyway. */
+		/* Less than RFC 6298's half: a first sample with a handshake in it is long anyway.
+		 */
 		h->rttvar.ns = rtt.ns / 4;
 		return;
 	}
@@ -37,6 +38,20 @@ void route_report_dead(struct route *r, unsigned int hop, const struct route_sin
 	r->dead = true;
 	r->dead_hop = hop;
 	sink->dead(sink->ctx, r, hop);
+}
+
+/* The hop before it answers, so it is not our own uplink; and an answer could have come by now. */
+static void report_suspect(struct route *r, unsigned int hop, const struct route_sink *sink)
+{
+	const struct route_hop *h = &r->hops[hop];
+	const uint64_t asked_ns = h->silent_echoes * ROUTE_ECHO_FAST.ns;
+
+	if (r->suspect || r->dead || hop == 0 || hop + 1 >= r->n_hops ||
+		h->silent_echoes < ROUTE_SUSPECT_ECHOES || asked_ns < hop_rto(h).ns ||
+		r->hops[hop - 1].silent_echoes >= ROUTE_SUSPECT_ECHOES)
+		return;
+	r->suspect = true;
+	sink->suspect(sink->ctx, r, hop);
 }
 
 /* ---- echoes ---- */
@@ -122,7 +137,9 @@ static mono_t alarm_from(const struct route *r)
 	if (r->dead)
 		return from; /* it was said; keep the slow pace */
 	if (r->unanswered_at.ns != 0)
-		from = mono_add(r->unanswered_at, ROUTE_SUSPECT_AFTER);
+		from = mono_add(
+			r->unanswered_at, route_clamp((dur_t){2 * r->hops[r->n_hops - 1].srtt.ns},
+						  ROUTE_ALARM_MIN, ROUTE_ALARM_MAX));
 	for (unsigned int k = 0; k < r->n_hops; k++) {
 		const struct route_hop *h = &r->hops[k];
 
@@ -157,6 +174,7 @@ static void watch_hop(
 	echoes_expire(h, now);
 	if (!mono_reached(hop_due(r, h, alarm), now))
 		return;
+	report_suspect(r, hop, sink);
 	if (all_silent(r, h))
 		route_report_dead(r, hop, sink);
 	else
