@@ -107,6 +107,7 @@ def test_each_state_in_words(world, page):
     world.node.end("router")
     page.await_phase("UNKNOWN")
     assert "router is restarting" in page.text(at=".power")
+    assert page.texts(at=".figures .rx dd")[0] == "–", "nobody knows how much flows"
     page.wait(at=".services [data-health=DOWN]")
     assert page.axe()["violations"] == []
     world.node.begin("router")

@@ -32,3 +32,15 @@ def client(lab):
     c = Client(lab, "client")
     yield c
     c.mvpn("disconnect", check=False)
+
+
+@pytest.fixture
+def fresh_client(tmp_path):
+    """The client of a lab of its own, in which nothing was sent before: no retransmission of another
+    test's connection is in its captures."""
+    own = Lab(tmp_path, RELAYS, name=f"f{os.getpid()}")
+    try:
+        wait_ready(own, RELAYS)
+        yield Client(own, "client")
+    finally:
+        own.end()

@@ -57,9 +57,10 @@ class Lab:
         self.tmp = str(tmp)
         self.log_dir = os.path.join(self.tmp, "logs")
         os.makedirs(self.log_dir, exist_ok=True)
-        named = ["--name", name] if name else []
+        # A name of its own: a `lab down` beside the tests does not mean this one.
+        name = name or f"t{os.getpid()}"
         self.process = subprocess.Popen(
-            [f"{BIN}/lab", *named, "--json", "up", "--foreground", "--relays", str(relays), "--keep-logs", self.log_dir],
+            [f"{BIN}/lab", "--name", name, "--json", "up", "--foreground", "--relays", str(relays), "--keep-logs", self.log_dir],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if not line:
@@ -241,10 +242,10 @@ class Download:
     def _follow(self):
         for line in self.process.stdout:
             words = line.split()
-            if len(words) == 2 and words[0] != "sha256":
+            if len(words) == 2 and words[1].isdigit() and words[0].replace(".", "").isdigit():
                 self.samples.append((float(words[0]), int(words[1])))
             else:
-                self.last = line.strip()
+                self.last = line.strip()  # the checksum, or the last line of why there is none
 
     def received(self):
         return self.samples[-1][1] if self.samples else 0

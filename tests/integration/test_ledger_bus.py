@@ -31,6 +31,8 @@ GIB = 1 << 30
 FREE = 256 << 10
 PRICE = 1234567  # gwei per GiB
 ERR_TIMEOUT = -7
+# The leak sanitizer attaches to its own process, which the services refuse.
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,8 @@ def addresses(host):
     return {ipaddress.ip_address(host["ip4"]), ipaddress.ip_address(host["ip6"])}
 
 
-def test_each_hop_sees_only_its_neighbours(lab, client):
+def test_each_hop_sees_only_its_neighbours(fresh_client):
+    lab, client = fresh_client.lab, fresh_client
     client.connect(hops=3)
     route = [h["name"] for h in client.hops()]
     names = ["client", *route, "web"]
