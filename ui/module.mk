@@ -6,16 +6,19 @@ UI_SRCS := $(wildcard ui/src/*.ts* ui/src/*.css ui/src/*/*.ts* ui/public/*) ui/i
 
 ui: ui/dist/index.html
 
-ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json ui/.npmrc
-	@echo "  npm ui"
-	@cd ui && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
+# Looked at each time: nothing else notices modules that are gone. One at a time, for two makes.
+ui-modules:
+	@cd ui && flock package.json sh -c '[ node_modules/.package-lock.json -nt package-lock.json ] || { \
+		echo "  npm ui"; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && \
+		touch node_modules/.package-lock.json; }'
 
-ui/gen/ui_pb.ts: $(UI_PROTOS) ui/node_modules/.package-lock.json
+ui/gen/ui_pb.ts: $(UI_PROTOS) ui/package-lock.json | ui-modules
 	@mkdir -p $(@D)
 	@protoc -I proto --plugin=protoc-gen-es=ui/node_modules/.bin/protoc-gen-es --es_out=ui/gen \
 		--es_opt=target=ts,import_extension=none $(UI_PROTOS)
 
-ui/dist/index.html: $(UI_SRCS) ui/gen/ui_pb.ts
+ui/dist/index.html: $(UI_SRCS) ui/gen/ui_pb.ts ui/package-lock.json | ui-modules
 	@echo "  web ui/dist"
 	@cd ui && node_modules/.bin/tsc --noEmit && node_modules/.bin/vite build --logLevel warn
+
+.PHONY: ui-modules

@@ -69,7 +69,7 @@ export function Route() {
         </button>
       </div>
       {list.length === 0 ? (
-        <p class="empty">{t.value.noRoute}</p>
+        <p class="empty">{phase.value === Phase.OFF ? t.value.noRoute : t.value.noRouteYet}</p>
       ) : (
         <ol class="hops">
           <li class="hop end">

@@ -7,6 +7,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { Phase } from "../../gen/ui_pb";
 import { bytes, fill, language, rate, t } from "../i18n";
+import { link } from "../link";
 import { phase, samples, state } from "../store";
 import { dark } from "../theme";
 
@@ -72,9 +73,10 @@ function Chart() {
 
 export function Traffic() {
   const { rx, tx } = samples.value;
-  const on = phase.value === Phase.ON;
-  const down = rate(on ? (rx.at(-1) ?? 0) : 0);
-  const up = rate(on ? (tx.at(-1) ?? 0) : 0);
+  const on = phase.value === Phase.ON && link.value === "open";
+  const known = link.value === "open" && phase.value !== Phase.UNKNOWN;
+  const figure = (v: (number | null)[]) => (known ? rate(on ? (v.at(-1) ?? 0) : 0) : "–");
+  const [down, up] = [figure(rx), figure(tx)];
   const s = state.value?.session;
   return (
     <section class="card" aria-labelledby="traffic-title">

@@ -85,6 +85,7 @@ export const de: Text = {
   route: "Weg",
   newRoute: "Neuer Weg",
   noRoute: "Kein Weg. Nach dem Einschalten steht er hier.",
+  noRouteYet: "Zurzeit kein Weg.",
   you: "Sie",
   youDetail: "dieses Gerät",
   entry: "Eingang",

@@ -84,6 +84,7 @@ export const en = {
   route: "Route",
   newRoute: "New route",
   noRoute: "No route. Switch on and it appears here.",
+  noRouteYet: "No route at the moment.",
   you: "You",
   youDetail: "this device",
   entry: "entry",
