@@ -125,7 +125,7 @@ LIBS-ledger-core ?=
 LIBS-cores := $(foreach s,$(SERVICES),$(LIBS-$(s)-core))
 
 $(UNITS): $(B)/tests/%: $(B)/tests/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
-	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -lcmocka -o $@
+	@$(CC) $(ALLLDFLAGS) -Wl,--start-group $^ -Wl,--end-group $(LIBS-cores) $(LIBS-pure) -lcmocka -o $@
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
 	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
 $(B)/tests/fuzz_replay.o: tests/fuzz_replay.c

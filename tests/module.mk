@@ -7,3 +7,6 @@ bench-crypto: $(B)/tests/bench/tunnel_crypto
 	@$<
 
 .PHONY: bench-crypto
+
+# The overlay's wiring with nothing below it.
+$(B)/tests/unit/tunnel_overlay: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c _client.c _stranger.c))

@@ -225,42 +225,16 @@ static void on_settings(void *state, enum role from, const void *msg)
 
 /* ---- links ---- */
 
-struct snapshot_call {
-	enum role to;
-	uint32_t n;
-};
-
-static void run_snapshot(struct worker *w, void *arg)
-{
-	struct snapshot_call *c = arg;
-
-	c->n += overlay_snapshot(w->overlay, mono_now(), c->to);
-}
-
 static void on_link(void *state, enum role to)
 {
 	struct node *n = state;
-	struct snapshot_call c = {.to = to};
 
 	if (to == ROLE_DISCOVERY)
 		tell_listening(n);
 	if (to == ROLE_GATEWAY)
 		tell_state(n);
-	if (to != ROLE_ROUTER && to != ROLE_LEDGER)
-		return;
-	plane_call(&n->plane, run_snapshot, &c);
-	plane_notes_run(&n->plane, n); /* the facts go before the word that they were all */
-	if (to == ROLE_ROUTER) {
-		mvpn_RouterIn m = {.which_body = mvpn_RouterIn_routes_complete_tag};
-
-		m.body.routes_complete.n_routes = c.n;
-		bus_tell(service_bus(n->service), to, mvpn_RouterIn_fields, &m);
-	} else {
-		mvpn_LedgerIn m = {.which_body = mvpn_LedgerIn_sessions_complete_tag};
-
-		m.body.sessions_complete.n_sessions = c.n;
-		bus_tell(service_bus(n->service), to, mvpn_LedgerIn_fields, &m);
-	}
+	if (to == ROLE_ROUTER || to == ROLE_LEDGER)
+		node_snapshot_begin(n, to);
 }
 
 static void run_gone(struct worker *w, void *arg)
@@ -432,6 +406,7 @@ static void node_tick(void *state, mono_t now)
 	struct node *n = state;
 
 	plane_notes_run(&n->plane, n);
+	node_snapshots_tick(n, now);
 	if (!mono_reached(n->state_at, now))
 		return;
 	n->state_at = mono_add(now, STATE_EVERY);
@@ -440,7 +415,9 @@ static void node_tick(void *state, mono_t now)
 
 static mono_t node_deadline(void *state)
 {
-	return ((struct node *)state)->state_at;
+	const struct node *n = state;
+
+	return mono_min(n->state_at, node_snapshots_deadline(n));
 }
 
 static void run_done(struct worker *w, void *arg)

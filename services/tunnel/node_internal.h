@@ -13,6 +13,15 @@
 /* Flows of the client's device at a time: a browser with a hundred tabs holds a few thousand. */
 #define NODE_FLOWS_MAX 32768
 
+/* What a service that came up is told in pieces: sessions or routes, worker by worker. */
+struct snapshot {
+	bool on;
+	unsigned int worker;
+	uint32_t cursor; /* in the worker */
+	uint32_t n;	 /* told so far */
+	mono_t at;	 /* of the next piece */
+};
+
 struct node {
 	struct service *service;
 	const struct node_conf *conf;
@@ -32,6 +41,7 @@ struct node {
 	uint8_t policy_digest[32];
 	char trouble[160];	       /* in words for the user, or "" */
 	mono_t state_at;	       /* when to tell gateway next */
+	struct snapshot snapshots[ROLES];
 };
 
 extern const struct ctl_verb node_verbs[];
@@ -39,5 +49,10 @@ extern const size_t node_n_verbs;
 
 /* Sums over the workers. */
 struct overlay_totals node_totals(struct node *n);
+
+/* The link to `to` (router or ledger) came up. */
+void node_snapshot_begin(struct node *n, enum role to);
+void node_snapshots_tick(struct node *n, mono_t now);
+mono_t node_snapshots_deadline(const struct node *n);
 
 #endif

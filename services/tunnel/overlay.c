@@ -529,11 +529,13 @@ void overlay_order(
 	client_reap(o);
 }
 
-static uint32_t snapshot_ledger(struct overlay *o)
+static uint32_t snapshot_ledger(struct overlay *o, uint32_t *cursor, uint32_t most)
 {
 	uint32_t n = 0;
 
-	for (uint32_t s = 0; s < o->conf.sessions_max; s++) {
+	for (; *cursor < o->conf.sessions_max && n < most; (*cursor)++) {
+		const uint32_t s = *cursor;
+
 		if (!o->records[s].told)
 			continue;
 		if (o->records[s].kind == SESSION_STRANGER)
@@ -546,12 +548,12 @@ static uint32_t snapshot_ledger(struct overlay *o)
 	return n;
 }
 
-static uint32_t snapshot_router(struct overlay *o)
+static uint32_t snapshot_router(struct overlay *o, uint32_t *cursor, uint32_t most)
 {
 	uint32_t n = 0;
 
-	for (size_t i = 0; i < ROUTES_MAX; i++) {
-		const struct live_route *l = &o->routes[i];
+	for (; *cursor < ROUTES_MAX && n < most; (*cursor)++) {
+		const struct live_route *l = &o->routes[*cursor];
 
 		if (!l->used || l->r.purpose != ROUTE_TRAFFIC || l->r.dead ||
 			(l->r.state != ROUTE_READY && l->r.state != ROUTE_DRAINING))
@@ -562,12 +564,12 @@ static uint32_t snapshot_router(struct overlay *o)
 	return n;
 }
 
-uint32_t overlay_snapshot(struct overlay *o, mono_t now, enum role to)
+uint32_t overlay_snapshot(struct overlay *o, mono_t now, enum role to, uint32_t *cursor, uint32_t most)
 {
 	o->now = now;
 	if (to == ROLE_LEDGER)
-		return snapshot_ledger(o);
-	return to == ROLE_ROUTER ? snapshot_router(o) : 0;
+		return snapshot_ledger(o, cursor, most);
+	return to == ROLE_ROUTER ? snapshot_router(o, cursor, most) : 0;
 }
 
 void overlay_service_gone(struct overlay *o, mono_t now, enum role who)

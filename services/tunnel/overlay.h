@@ -149,9 +149,9 @@ mono_t overlay_deadline(const struct overlay *o);
 /* ---- control, from the main thread while it waits ---- */
 /* A message of the bus. */
 void overlay_order(struct overlay *o, mono_t now, wall_t wall, enum role from, const mvpn_TunnelIn *in);
-/* The link to `to` came up: tell it all it should know. Returns how many sessions or routes were
- * told. */
-uint32_t overlay_snapshot(struct overlay *o, mono_t now, enum role to);
+/* The link to `to` came up: tell it what it should know, at most `most` sessions or routes from *cursor on
+ * (0: from the first), which moves on. Returns how many were told; fewer than `most`: that was all. */
+uint32_t overlay_snapshot(struct overlay *o, mono_t now, enum role to, uint32_t *cursor, uint32_t most);
 /* A service restarted: what it asked for is void. */
 void overlay_service_gone(struct overlay *o, mono_t now, enum role who);
 /* Takes wall time along for descriptors (once a second is enough). */

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The wiring of a relay with ten thousand sessions: what its ledger is told when it comes up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/rng.h"
+#include "proto/ledger.pb.h"
+#include "services/tunnel/overlay_internal.h"
+
+#define SESSIONS 10000u
+#define PIECE 512u
+
+static uint32_t n_opened, n_usage, n_other;
+static unsigned int times[SESSIONS];
+static struct rng rng;
+static struct overlay *o;
+static const mono_t now = {1000000000};
+
+static void op_tell(void *ctx, enum role to, const void *msg)
+{
+	const mvpn_LedgerIn *m = msg;
+	uint32_t session;
+
+	(void)ctx;
+	assert_int_equal(to, ROLE_LEDGER);
+	if (m->which_body == mvpn_LedgerIn_session_opened_tag) {
+		n_opened++;
+		assert_non_null(record_by_number(o, m->body.session_opened.session, &session));
+		times[session]++;
+	} else if (m->which_body == mvpn_LedgerIn_session_usage_tag) {
+		n_usage++;
+	} else {
+		n_other++;
+	}
+}
+
+static int start(void **state)
+{
+	static const uint8_t seed[32] = {1};
+	const struct overlay_conf conf = {
+		.sessions_max = SESSIONS, .strangers_max = SESSIONS, .legs_max = SESSIONS, .have_ip4 = true};
+	const struct overlay_ops ops = {.tell = op_tell};
+
+	(void)state;
+	rng_init(&rng, seed);
+	if (overlay_new(&o, &conf, &ops, &rng, now) != OK)
+		return -1;
+	for (uint32_t s = 0; s < SESSIONS; s++)
+		overlay_stranger_new(o, now, s);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	overlay_free(&o);
+	return 0;
+}
+
+static void forget(void)
+{
+	n_opened = n_usage = n_other = 0;
+	memset(times, 0, sizeof(times));
+}
+
+static void who_never_asked_for_anything_is_not_told(void **state)
+{
+	uint32_t cursor = 0;
+
+	(void)state;
+	forget();
+	assert_int_equal(overlay_snapshot(o, now, ROLE_LEDGER, &cursor, PIECE), 0);
+	assert_int_equal(n_opened + n_usage + n_other, 0);
+}
+
+static void ten_thousand_sessions_are_told_in_pieces_once_each(void **state)
+{
+	uint32_t cursor = 0, n, pieces = 0, sum = 0;
+
+	(void)state;
+	for (uint32_t s = 0; s < SESSIONS; s++)
+		stranger_tell_opened(o, s);
+	forget();
+	do {
+		const uint32_t before = n_opened + n_usage;
+
+		n = overlay_snapshot(o, now, ROLE_LEDGER, &cursor, PIECE);
+		assert_int_equal(n_opened + n_usage - before, 2 * n);
+		assert_true(n <= PIECE);
+		sum += n;
+		pieces++;
+	} while (n == PIECE);
+	assert_int_equal(sum, SESSIONS);
+	assert_int_equal(pieces, SESSIONS / PIECE + 1);
+	assert_int_equal(n_other, 0);
+	for (uint32_t s = 0; s < SESSIONS; s++)
+		assert_int_equal(times[s], 1);
+}
+
+static void a_piece_can_be_told_again(void **state)
+{
+	uint32_t cursor = 3 * PIECE, again = cursor;
+
+	(void)state;
+	forget();
+	assert_int_equal(overlay_snapshot(o, now, ROLE_LEDGER, &cursor, PIECE), PIECE);
+	assert_int_equal(overlay_snapshot(o, now, ROLE_LEDGER, &again, PIECE), PIECE);
+	assert_int_equal(cursor, again);
+	for (uint32_t s = 0; s < SESSIONS; s++)
+		assert_int_equal(times[s], s >= 3 * PIECE && s < cursor ? 2 : 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_never_asked_for_anything_is_not_told),
+		cmocka_unit_test(ten_thousand_sessions_are_told_in_pieces_once_each),
+		cmocka_unit_test(a_piece_can_be_told_again),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
