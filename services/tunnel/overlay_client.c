@@ -237,7 +237,7 @@ static void on_echo(void *ctx, struct route *r, unsigned int hop, uint64_t nonce
 	struct hop *h = live_of(r)->hops[hop];
 
 	if (h != NULL)
-		(void)!control_echo(&h->asks, h->session, nonce, 0, &o->control_sink);
+		(void)!control_echo(&h->asks, h->session, nonce, &o->control_sink);
 }
 
 /* The exit's session changes routes: its hop, its flows, its lease go along. */

@@ -652,7 +652,7 @@ static inline void on_echo(void *ctx, struct route *r, unsigned int hop, uint64_
 	struct world *w = ctx;
 	struct sess *e = hop_sess(w, r, hop);
 
-	(void)!control_echo(&e->q, handle_of(w->node[0], e), nonce, 0, &w->control_sink);
+	(void)!control_echo(&e->q, handle_of(w->node[0], e), nonce, &w->control_sink);
 }
 
 static inline void on_carry(

@@ -187,13 +187,12 @@ static void codec_keeps_all_fields_and_ignores_padding(void **state)
 
 static void the_largest_message_fits_its_frame(void **state)
 {
-	overlay_Control m = request(overlay_Control_echo_tag, UINT32_MAX);
+	overlay_Control m = request(overlay_Control_to_service_tag, UINT32_MAX);
 	uint8_t frame[CONTROL_FRAME_MAX];
 	size_t len;
 
 	(void)state;
-	m.body.echo.nonce = UINT64_MAX;
-	m.body.echo.padding.size = CONTROL_PADDING_MAX;
+	m.body.to_service.payload.size = CONTROL_PAYLOAD_MAX;
 	assert_int_equal(control_encode(&m, frame, sizeof(frame), &len), OK);
 	assert_int_equal(control_encode(&m, frame, len - 1, &len), ERR_TOO_LARGE);
 	m.which_body = 0;
@@ -334,22 +333,20 @@ static void window_is_bounded_and_ids_differ(void **state)
 }
 
 /* [P-36] */
-static void echo_returns_its_nonce_without_padding(void **state)
+static void echo_returns_its_nonce(void **state)
 {
 	struct bench *b = *state;
 	overlay_Control a;
 
-	assert_int_equal(control_echo(&b->q, 1, 777, 1280, &b->sink), OK);
-	assert_true(b->sent_len > 1280);
+	assert_int_equal(control_echo(&b->q, 1, 777, &b->sink), OK);
 	control_on_frame(&b->r, NULL, b->now, 1, b->sent, b->sent_len, &b->sink);
 	a = last_sent(b);
 	assert_true(a.answer);
-	assert_int_equal(a.body.echo.padding.size, 0);
+	assert_int_equal(a.body.echo.nonce, 777);
 	control_on_frame(&b->r, &b->q, b->now, 1, b->sent, b->sent_len, &b->sink);
 	assert_int_equal(b->nonce, 777);
 	assert_int_equal(
 		control_requester_deadline(&b->q).ns, MONO_NEVER.ns); /* nothing to repeat */
-	assert_int_equal(control_echo(&b->q, 1, 777, 1281, &b->sink), ERR_TOO_LARGE);
 }
 
 static void verbs_answer_or_refuse_with_the_id_of_the_request(void **state)
@@ -542,7 +539,7 @@ int main(void)
 		T(request_is_retransmitted_with_doubling_until_its_deadline),
 		T(first_interval_follows_the_rtt),
 		T(window_is_bounded_and_ids_differ),
-		T(echo_returns_its_nonce_without_padding),
+		T(echo_returns_its_nonce),
 		T(verbs_answer_or_refuse_with_the_id_of_the_request),
 		T(to_service_is_delivered_once_and_answered_alike),
 		T(service_that_is_silent_is_busy_and_answers_are_forgotten),

@@ -77,16 +77,13 @@ enum err control_request(struct control_requester *q, mono_t now, uint32_t sessi
 }
 
 enum err control_echo(struct control_requester *q, uint32_t session, uint64_t nonce,
-	size_t padding_len, const struct control_sink *sink)
+	const struct control_sink *sink)
 {
 	overlay_Control m = {.id = q->next_id, .which_body = overlay_Control_echo_tag};
 	uint8_t frame[CONTROL_FRAME_MAX];
 	size_t len;
 
-	if (padding_len > CONTROL_PADDING_MAX)
-		return ERR_TOO_LARGE;
 	m.body.echo.nonce = nonce;
-	m.body.echo.padding.size = (pb_size_t)padding_len;
 	TRY(control_encode(&m, frame, sizeof(frame), &len));
 	(void)take_id(q);
 	q->n_sent++;

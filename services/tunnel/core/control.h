@@ -20,7 +20,7 @@
  * as REASON_BUSY. Without answer for 8 s: REASON_BUSY.
  * - [P-35] Requests of a session are limited to 100 tokens/s, burst 200; Extend costs 10 (it
  * verifies a signature). Above: dropped and counted, the retransmission may pass.
- * - [P-36] Notice is never answered. An Echo's answer carries the nonce and no padding.
+ * - [P-36] Notice is never answered. An Echo's answer carries its nonce.
  *
  * Bounded: CONTROL_FRAME_MAX per frame, fixed windows, one table of answers per worker with the
  * idle evicted first. Pure. Source: docs/protocol.md; proto/overlay.proto. */
@@ -40,7 +40,6 @@
 
 #define CONTROL_FRAME_MAX (FRAME_HEADER_SIZE + overlay_Control_size)
 #define CONTROL_PAYLOAD_MAX 1100 /* of ToService, overlay.options */
-#define CONTROL_PADDING_MAX 1280 /* of Echo */
 #define CONTROL_WINDOW 8
 #define CONTROL_RETRY_FIRST DUR_MS(300)
 #define CONTROL_RETRY_MIN DUR_MS(200)
@@ -120,9 +119,9 @@ NODISCARD enum err control_request(struct control_requester *q, mono_t now, uint
 	overlay_Control *body, uint64_t tag, dur_t rtt, dur_t deadline,
 	const struct control_sink *sink);
 /* An Echo, sent once and not retransmitted (its loss is the measurement); sink->echoed if it
- * returns. padding_len 0..1280 zero bytes. */
+ * returns. */
 NODISCARD enum err control_echo(struct control_requester *q, uint32_t session, uint64_t nonce,
-	size_t padding_len, const struct control_sink *sink);
+	const struct control_sink *sink);
 /* Drops all requests without a word (the session is gone). */
 void control_requester_cancel(struct control_requester *q);
 void control_requester_tick(
