@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The wiring of a relay with ten thousand sessions: what its ledger is told when it comes up. */
+/* The wiring of a relay with ten thousand sessions: what they cost in memory, and what its ledger is told
+ * when it comes up. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "lib/rng.h"
 #include "proto/ledger.pb.h"
 #include "services/tunnel/overlay_internal.h"
+#include "services/tunnel/worker.h"
 
 #define SESSIONS 10000u
 #define PIECE 512u
@@ -40,6 +44,19 @@ static void op_tell(void *ctx, enum role to, const void *msg)
 	}
 }
 
+static size_t rss_at_start;
+
+static size_t rss(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 static int start(void **state)
 {
 	static const uint8_t seed[32] = {1};
@@ -49,6 +66,7 @@ static int start(void **state)
 
 	(void)state;
 	rng_init(&rng, seed);
+	rss_at_start = rss();
 	if (overlay_new(&o, &conf, &ops, &rng, now) != OK)
 		return -1;
 	for (uint32_t s = 0; s < SESSIONS; s++)
@@ -116,12 +134,31 @@ static void a_piece_can_be_told_again(void **state)
 		assert_int_equal(times[s], s >= 3 * PIECE && s < cursor ? 2 : 0);
 }
 
+/* What the worker keeps besides: its place, indices and directory at the half load at which they grow. */
+#define WORKER_IDLE (sizeof(struct peer) + 2 * sizeof(struct indices_entry) + 2 * sizeof(struct directory_entry))
+
+static void memory_of_a_session(void **state)
+{
+	const size_t overlay = (rss() - rss_at_start) / SESSIONS;
+	/* One that is idle has lost its keys; one that is active has all three pairs and goes on to two hops. */
+	const size_t idle = overlay + WORKER_IDLE;
+	const size_t active = idle + SESSION_KEYPAIRS * (sizeof(struct keypair) + 2 * sizeof(struct indices_entry)) +
+		2 * sizeof(struct circuit_leg);
+
+	(void)state;
+	print_message("idle %zu bytes, active %zu bytes\n", idle, active);
+	assert_true(overlay > sizeof(struct session_record)); /* it was measured */
+	assert_true(idle < 2048);
+	assert_true(active < 8192);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_never_asked_for_anything_is_not_told),
 		cmocka_unit_test(ten_thousand_sessions_are_told_in_pieces_once_each),
 		cmocka_unit_test(a_piece_can_be_told_again),
+		cmocka_unit_test(memory_of_a_session),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
