@@ -10,3 +10,5 @@ bench-crypto: $(B)/tests/bench/tunnel_crypto
 
 # The overlay's wiring with nothing below it.
 $(B)/tests/unit/tunnel_overlay: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c _client.c _stranger.c))
+
+$(B)/tests/unit/tunnel_steer: $(call obj,services/tunnel/tun.c)

@@ -133,7 +133,7 @@ static void move(struct worker *w, unsigned int to, const uint8_t *buf, size_t l
 	if (r == NULL)
 		return;
 	memcpy(r, buf, len);
-	moved_publish(w, to);
+	moved_publish(w, to, MOVED_TUN);
 }
 
 void allowed_take(struct worker *w, const uint8_t *buf, size_t len, bool moved)

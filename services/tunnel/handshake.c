@@ -156,7 +156,7 @@ static void move(struct worker *w, unsigned int to, uint32_t handle, const struc
 	if (r == NULL)
 		return;
 	memcpy(r, re, sizeof(*re));
-	moved_publish(w, to);
+	moved_publish(w, to, MOVED_INITIATION);
 }
 
 void handshake_moved(struct worker *w, const struct noise_responder *re, const struct udp_path *from,

@@ -160,7 +160,7 @@ static void move_messages(struct worker *w, const struct origin *o, unsigned int
 		if (r == NULL)
 			continue;
 		memcpy(r, at[i], len[i]);
-		moved_publish(w, to);
+		moved_publish(w, to, MOVED_MESSAGE);
 	}
 }
 
@@ -330,5 +330,7 @@ void input_moved(struct worker *w, const uint8_t *record, uint32_t len)
 		noise_responder_done(&re);
 		break;
 	}
+	case MOVED_KINDS:
+		break;
 	}
 }

@@ -312,8 +312,11 @@ static void devices_open(struct node *n)
 		/* Rules of a tunnel that was killed: without its device they lead nowhere. */
 		(void)!device_client_route(n->client_kind.name, false);
 	}
-	if (n->exit_there)
+	if (n->exit_there) {
 		n->plane.tun_kinds[TUN_EXIT] = n->exit_kind;
+		if (n->plane.n_workers > 1 && tun_steer(n->exit_fds[0], n->plane.worker_bits) != OK)
+			log_info("the kernel steers %s by flows: %s", n->exit_kind.name, strerror(errno));
+	}
 }
 
 static enum err node_init(struct service *s, const void *conf, void **ret_state)

@@ -375,7 +375,7 @@ static void tun_take_exit(struct worker *w, const uint8_t *buf, size_t len, bool
 	if (room == NULL)
 		return;
 	memcpy(room, buf, len);
-	moved_publish(w, owner);
+	moved_publish(w, owner, MOVED_TUN);
 }
 
 void overlay_role_onward(struct worker *w, const struct udp_path *from, uint8_t *const *at,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Source: linux Documentation/networking/tuntap.rst, linux/if_tun.h. */
+/* Sources: linux Documentation/networking/tuntap.rst, linux/if_tun.h; bpf(2). */
 #include "tun.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_tun.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -94,6 +96,34 @@ enum err tun_queue_use(int fd, bool on)
 
 	/* EINVAL: it is as it should be already. */
 	return ioctl(fd, TUNSETQUEUE, &r) == 0 || errno == EINVAL ? OK : ERR_IO;
+}
+
+#define LOAD_BYTE(at) {.code = BPF_LD | BPF_ABS | BPF_B, .imm = (at)}
+
+enum err tun_steer(int fd, unsigned int worker_bits)
+{
+	const struct bpf_insn code[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_6, .src_reg = BPF_REG_1},
+		LOAD_BYTE(0), /* version */
+		{.code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = BPF_REG_0, .imm = 4},
+		{.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_0, .imm = 6, .off = 2},
+		LOAD_BYTE(19), /* last byte of the destination */
+		{.code = BPF_JMP | BPF_JA, .off = 1},
+		LOAD_BYTE(39),
+		{.code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = BPF_REG_0, .imm = (1 << worker_bits) - 1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.insns = (uintptr_t)code,
+		.insn_cnt = sizeof(code) / sizeof(code[0]),
+		.license = (uintptr_t)"GPL"};
+	int prog = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof(a)), r;
+
+	if (prog < 0)
+		return ERR_UNAVAILABLE;
+	r = ioctl(fd, TUNSETSTEERINGEBPF, &prog);
+	close(prog); /* the device has it */
+	return r == 0 ? OK : ERR_UNAVAILABLE;
 }
 
 ssize_t tun_read(struct tun *t)

@@ -2,8 +2,9 @@
 /* A TUN device: making it, its queues, and super-packets in and out of one queue.
  *
  * IFF_VNET_HDR with TSO and USO where the kernel has them; less where it has less, down to a device
- * without virtio header (handed in by WG_TUN_FD). One queue per worker (IFF_MULTI_QUEUE); the kernel
- * learns which queue a flow belongs to from what that queue writes. */
+ * without virtio header (handed in by WG_TUN_FD). One queue per worker (IFF_MULTI_QUEUE). The exit's device
+ * has a program that finds the queue by the destination (tun_steer); without it the kernel learns which
+ * queue a flow belongs to from what that queue writes. */
 #ifndef TUNNEL_TUN_H
 #define TUNNEL_TUN_H
 
@@ -46,6 +47,9 @@ NODISCARD enum err tun_adopt(int fd, struct tun_kind *ret_kind);
 NODISCARD enum err tun_name(int fd, char ret_name[static IFNAMSIZ]);
 /* A queue that is set aside gets no packets. */
 NODISCARD enum err tun_queue_use(int fd, bool on);
+/* Each packet of fd's device goes to the queue that the low worker_bits of its destination name. ERR_UNAVAILABLE:
+ * not with this kernel or these privileges (errno); then the kernel goes by flows, as it learns them. */
+NODISCARD enum err tun_steer(int fd, unsigned int worker_bits);
 
 /* Next super-packet into t->read_buf; bytes with the virtio header if there is one. 0: none now;
  * below 0: the device is gone or down (errno). */

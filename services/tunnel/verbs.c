@@ -73,7 +73,9 @@ static void run_workers(struct worker *w, void *arg)
 	ctl_number(out, "handshakes_full", (int64_t)w->n.handshakes_full);
 	ctl_number(out, "handshakes_denied", (int64_t)w->n.handshakes_denied);
 	ctl_number(out, "cookies_sent", (int64_t)w->n.cookies_sent);
-	ctl_number(out, "moved_out", (int64_t)w->n.moved_out);
+	ctl_number(out, "moved_tun", (int64_t)w->n.moved_out[MOVED_TUN]);
+	ctl_number(out, "moved_messages", (int64_t)w->n.moved_out[MOVED_MESSAGE]);
+	ctl_number(out, "moved_initiations", (int64_t)w->n.moved_out[MOVED_INITIATION]);
 	ctl_number(out, "moved_in", (int64_t)w->n.moved_in);
 	ctl_number(out, "moved_lost", (int64_t)w->n.moved_lost);
 }

@@ -134,6 +134,14 @@ struct allowed_owner {
 struct allowed;
 
 /* ---- worker ----------------------------------------------------------------------------------------- */
+/* What is handed to the worker that owns it. */
+enum moved_kind {
+	MOVED_TUN,	 /* super-packet of TUN `tun` */
+	MOVED_MESSAGE,	 /* type 2 to 4 */
+	MOVED_INITIATION, /* opened half way */
+	MOVED_KINDS
+};
+
 struct worker_counters {
 	uint64_t rx_bad;	 /* no WireGuard message, or of a type that has no place there */
 	uint64_t rx_no_index;	 /* receiver index of nobody */
@@ -147,7 +155,7 @@ struct worker_counters {
 	uint64_t handshakes_full;
 	uint64_t handshakes_denied;
 	uint64_t cookies_sent;
-	uint64_t moved_out;	 /* handed to the owning worker */
+	uint64_t moved_out[MOVED_KINDS]; /* handed to the owning worker */
 	uint64_t moved_in;
 	uint64_t moved_lost;	 /* its ring was full */
 };
@@ -358,12 +366,6 @@ void handshake_moved(struct worker *w, const struct noise_responder *re, const s
 	uint32_t handle);
 
 /* ---- moving between workers --------------------------------------------------------------------------- */
-enum moved_kind {
-	MOVED_TUN,	 /* super-packet of TUN `tun` */
-	MOVED_MESSAGE,	 /* type 2 to 4 */
-	MOVED_INITIATION /* opened half way */
-};
-
 struct moved {
 	uint8_t kind, tun, tos;
 	uint32_t handle;
@@ -373,7 +375,7 @@ struct moved {
 
 /* Room for `len` bytes after the head in the ring to worker `to`, NULL if it is full (counted). */
 uint8_t *moved_claim(struct worker *w, unsigned int to, const struct moved *head, uint32_t len);
-void moved_publish(struct worker *w, unsigned int to);
+void moved_publish(struct worker *w, unsigned int to, enum moved_kind kind);
 
 /* ---- allowed.c: configured peers' prefixes, the same in every worker ---------------------------------- */
 extern const struct peer_role role_configured;
