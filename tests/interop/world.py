@@ -19,6 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("MVPN_BIN", os.path.join(ROOT, "bin"))
 OURS = f"{BIN}/mvpn-tunnel"
+TOOLS = os.path.join(ROOT, "build/rel/tests/tools")
 THEIRS = "wireguard-go"
 PATIENCE_S = 40
 
