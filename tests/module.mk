@@ -16,5 +16,5 @@ $(TEST_TOOLS): $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libtunnel-core.a $(
 	@$(CC) $(ALLLDFLAGS) $^ $(LIBS-tunnel-core) $(LIBS-pure) -o $@
 $(TEST_LIBS): $(B)/tests/tools/%.so: tests/tools/%.so.c
 	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) -fPIC -shared $< -o $@
+	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) -fPIC -shared $< -ldl -o $@
 PROGRAMS += $(TEST_TOOLS) $(TEST_LIBS)
