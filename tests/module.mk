@@ -12,3 +12,14 @@ bench-crypto: $(B)/tests/bench/tunnel_crypto
 $(B)/tests/unit/tunnel_overlay: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c _client.c _stranger.c))
 
 $(B)/tests/unit/tunnel_steer: $(call obj,services/tunnel/tun.c)
+
+# What tests need beside the programs: tests/tools/<name>.c is a program, tests/tools/<name>.so.c a
+# library to be loaded before others. The tests find them in build/rel/tests/tools.
+TEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(filter-out %.so.c,$(wildcard tests/tools/*.c)))
+TEST_LIBS := $(patsubst tests/%.so.c,$(B)/tests/%.so,$(wildcard tests/tools/*.so.c))
+$(TEST_TOOLS): $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libtunnel-core.a $(B)/libpb.a $(B)/libpure.a
+	@$(CC) $(ALLLDFLAGS) $^ $(LIBS-tunnel-core) $(LIBS-pure) -o $@
+$(TEST_LIBS): $(B)/tests/tools/%.so: tests/tools/%.so.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(ALLCFLAGS) -fPIC -shared $< -ldl -o $@
+PROGRAMS += $(TEST_TOOLS) $(TEST_LIBS)

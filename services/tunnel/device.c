@@ -201,6 +201,7 @@ void device_commit(struct device *d)
 	plane_call(d->plane, apply, d);
 	sodium_memzero(d->changes, d->n_changes * sizeof(*d->changes));
 	d->n_changes = 0;
+	d->removes = false;
 }
 
 /* --- key, port, mark --------------------------------------------------------------------------------------- */
@@ -375,6 +376,9 @@ int device_peer_add(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint
 	struct device_peer *p;
 	struct change *c;
 
+	/* Workers apply one after the other: a key that comes back in another worker must have left first. */
+	if (d->removes)
+		device_commit(d);
 	if (number == DEVICE_PEERS_MAX || directory_add(&d->numbers, pk, 0, number) != OK)
 		return -ENOSPC;
 	if (d->n_free > 0)
@@ -398,6 +402,7 @@ void device_peer_remove(struct device *d, uint32_t number)
 	struct device_peer *p = &d->peers[number];
 
 	change_new(d, CHANGE_PEER_REMOVE, number);
+	d->removes = true;
 	allowed_clear(d->allowed, number);
 	directory_remove(&d->numbers, p->pk, 0, number);
 	d->n_of_worker[p->worker]--;

@@ -42,7 +42,8 @@ struct device {
 	struct directory numbers; /* static key -> number */
 	struct allowed *allowed;  /* as every worker has it, to be shown */
 	struct change *changes;
-	uint32_t n_changes, changes_max;
+	uint32_t n_changes;
+	bool removes; /* one of them removes a peer */
 };
 
 /* tun_fds: one for each worker, handed on to them. The plane runs. */

@@ -31,7 +31,7 @@
 
 struct dropin {
 	char name[IFNAMSIZ];
-	bool foreground, silent;
+	bool foreground;
 	unsigned int n_workers;
 	int tun_fds[WORKERS_MAX];
 	int tun_fd; /* our own copy of the first */
@@ -58,9 +58,16 @@ static int usage(const char *self)
 	return 1;
 }
 
-static enum log_level level_of(const char *s, bool *ret_silent)
+/* NULL: not set, or empty, which is the same. */
+static const char *env_text(const char *name)
 {
-	*ret_silent = s == NULL || strcmp(s, "silent") == 0;
+	const char *s = getenv(name);
+
+	return s != NULL && s[0] != '\0' ? s : NULL;
+}
+
+static enum log_level level_of(const char *s)
+{
 	if (s != NULL && (strcmp(s, "verbose") == 0 || strcmp(s, "debug") == 0))
 		return LOG_DEBUG_;
 	return s != NULL && strcmp(s, "info") == 0 ? LOG_INFO_ : LOG_ERROR_;
@@ -68,11 +75,11 @@ static enum log_level level_of(const char *s, bool *ret_silent)
 
 static int env_number(const char *name, int max, int otherwise)
 {
-	const char *s = getenv(name);
+	const char *s = env_text(name);
 	char *end;
 	long v;
 
-	if (s == NULL || *s == '\0')
+	if (s == NULL)
 		return otherwise;
 	v = strtol(s, &end, 10);
 	return *end == '\0' && v >= 0 && v <= max ? (int)v : -1;
@@ -100,7 +107,7 @@ static int tun_begin(struct dropin *d)
 	enum err e;
 
 	memcpy(name, d->name, sizeof(name));
-	if (getenv("WG_TUN_FD") != NULL) {
+	if (env_text("WG_TUN_FD") != NULL) {
 		d->plane.n_workers = 1; /* one queue was handed in, so there is one */
 		d->tun_fds[0] = fd;
 		e = fd < 0 ? ERR_INVALID : tun_adopt(fd, kind);
@@ -123,11 +130,7 @@ static int uapi_begin(struct dropin *d)
 {
 	const int fd = env_number("WG_UAPI_FD", 1 << 20, -1);
 
-	if (getenv("WG_UAPI_FD") != NULL && fd >= 0) {
-		uapi_adopt(&d->uapi, fd);
-		return 0;
-	}
-	if (uapi_listen(&d->uapi, d->name) == OK)
+	if (env_text("WG_UAPI_FD") == NULL ? uapi_listen(&d->uapi, d->name) == OK : uapi_adopt(&d->uapi, fd) == OK)
 		return 0;
 	fprintf(stderr, "mvpn-tunnel: the configuration socket of %s cannot be made: %s\n", d->name,
 		strerror(errno));
@@ -138,7 +141,7 @@ static int uapi_begin(struct dropin *d)
  * ready or dead. -1: could not. */
 static int background(struct dropin *d, bool *ret_parent)
 {
-	int p[2], null;
+	int p[2];
 	char ready = 0;
 	pid_t pid;
 
@@ -154,13 +157,22 @@ static int background(struct dropin *d, bool *ret_parent)
 	d->ready_fd = p[1];
 	setsid();
 	(void)!chdir("/");
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	dup2(null, STDIN_FILENO);
-	if (d->silent) {
-		dup2(null, STDOUT_FILENO);
-		dup2(null, STDERR_FILENO);
-	}
 	return 0;
+}
+
+/* What is wrong has been said: from here on only what LOG_LEVEL asks for. Without it a process in the
+ * background says nothing. */
+static void output_settle(const struct dropin *d)
+{
+	const char *level = env_text("LOG_LEVEL");
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (!d->foreground)
+		dup2(null, STDIN_FILENO);
+	if (level == NULL ? d->foreground : strcmp(level, "silent") != 0)
+		return;
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
 }
 
 /* No core dumps: they hold keys. Signals by descriptor. */
@@ -313,7 +325,7 @@ static int begin(struct dropin *d)
 	enum err e;
 
 	/* The workers are made with the number of queues that the TUN device has. */
-	d->plane.n_workers = getenv("WG_TUN_FD") != NULL ? 1 : plane_workers(&conf);
+	d->plane.n_workers = env_text("WG_TUN_FD") != NULL ? 1 : plane_workers(&conf);
 	if (tun_begin(d) != 0 || uapi_begin(d) != 0)
 		return 1;
 	if (!d->foreground) {
@@ -321,6 +333,7 @@ static int begin(struct dropin *d)
 		if (code != 0 || parent)
 			return code < 0 ? 1 : code;
 	}
+	output_settle(d);
 	e = plane_init(&d->plane, &(struct plane_conf){.n_workers = d->plane.n_workers,
 						 .peers_max = conf.peers_max,
 						 .aead = conf.aead});
@@ -354,7 +367,7 @@ int dropin_main(int argc, char **argv)
 		return usage(argv[0]);
 	}
 	memcpy(d->name, name, strlen(name));
-	log_init("tunnel", level_of(getenv("LOG_LEVEL"), &d->silent));
+	log_init("tunnel", level_of(env_text("LOG_LEVEL")));
 	code = begin(d);
 	free(d);
 	return code;

@@ -11,7 +11,7 @@ static bool under_load(struct worker *w)
 {
 	if (w->n_handshakes >= UNDER_LOAD_AT)
 		w->under_load_until = mono_add(w->now, UNDER_LOAD_FOR);
-	return !mono_reached(w->under_load_until, w->now);
+	return shed_works(&w->shed) || !mono_reached(w->under_load_until, w->now);
 }
 
 static void cookie_send(struct worker *w, const struct udp_path *from, const struct net_endpoint *source,
@@ -59,7 +59,7 @@ static void initiation_queue(struct worker *w, const struct origin *o, const uin
 		w->n.rx_bad++;
 		return;
 	}
-	if (!admitted(w, o->from, msg, len))
+	if (!udp_shed_count(&w->shed, w->now, o->from, msg) || !admitted(w, o->from, msg, len))
 		return;
 	if (w->n_handshakes == HANDSHAKES_MAX) {
 		w->n.handshakes_full++;
@@ -130,6 +130,15 @@ void handshake_message(struct worker *w, const struct origin *o, const uint8_t *
 		cookie_in(w, msg);
 		break;
 	}
+}
+
+void handshakes_shed(struct worker *w)
+{
+	if (!shed_tick(&w->shed, w->now))
+		return;
+	w->n.sheds++;
+	for (int f = 0; f < UDP_FAMILIES; f++)
+		udp_shed(w->udp[UDP_PUBLIC][f].fd, &w->shed);
 }
 
 /* --- initiations ----------------------------------------------------------------------------------------- */

@@ -254,6 +254,7 @@ static int wait_ms(struct worker *w)
 
 	if (w->n_handshakes > 0)
 		return 0;
+	at = mono_min(at, shed_deadline(&w->shed));
 	if (w->overlay != NULL)
 		at = mono_min(at, overlay_role_deadline(w));
 	if (at.ns == UINT64_MAX)
@@ -273,6 +274,7 @@ static void turn(struct worker *w)
 		worker_flush(w);
 	}
 	handshakes_run(w);
+	handshakes_shed(w);
 	peers_tick(w);
 	if (w->overlay != NULL)
 		overlay_role_tick(w);
@@ -304,6 +306,8 @@ void worker_udp_set(struct worker *w, enum udp_kind kind, enum udp_family family
 {
 	worker_flush(w);
 	udp_socket_set(&w->udp[kind][family], fd, kind, family); /* closing takes it out of epoll */
+	if (kind == UDP_PUBLIC && shed_works(&w->shed))
+		udp_shed(fd, &w->shed);
 	watch(w, fd, WAKE_UDP + kind * UDP_FAMILIES + family);
 }
 
@@ -367,6 +371,7 @@ static enum err worker_memory(struct worker *w, uint32_t peers_max)
 	entropy_rng(&w->rng);
 	indices_init(&w->indices, entries, INDICES_FIRST, w->plane->worker_bits);
 	rate_table_init(&w->rate, slots, RATE_SLOTS, &w->rng);
+	shed_init(&w->shed, rng_u32(&w->rng));
 	wheel_init(&w->wheel, mono_now());
 	for (int i = 0; i < TUN_USES; i++) {
 		w->tuns[i].kind = &w->plane->tun_kinds[i];
@@ -521,11 +526,11 @@ static void counters_say(const struct worker *w)
 
 	log_debug("worker %u: rx_bad=%llu rx_no_index=%llu rx_not_opened=%llu rx_bad_payload=%llu "
 		  "rx_denied=%llu tun_bad=%llu tun_no_peer=%llu tx_no_keys=%llu tx_no_path=%llu "
-		  "handshakes_full=%llu handshakes_denied=%llu cookies_sent=%llu "
+		  "handshakes_full=%llu handshakes_denied=%llu cookies_sent=%llu sheds=%llu "
 		  "moved_tun=%llu moved_messages=%llu moved_initiations=%llu moved_in=%llu moved_lost=%llu",
 		w->id, U(n->rx_bad), U(n->rx_no_index), U(n->rx_not_opened), U(n->rx_bad_payload),
 		U(n->rx_denied), U(n->tun_bad), U(n->tun_no_peer), U(n->tx_no_keys), U(n->tx_no_path),
-		U(n->handshakes_full), U(n->handshakes_denied), U(n->cookies_sent),
+		U(n->handshakes_full), U(n->handshakes_denied), U(n->cookies_sent), U(n->sheds),
 		U(n->moved_out[MOVED_TUN]), U(n->moved_out[MOVED_MESSAGE]), U(n->moved_out[MOVED_INITIATION]),
 		U(n->moved_in), U(n->moved_lost));
 }

@@ -27,14 +27,14 @@ struct uapi_connection {
 
 struct uapi {
 	int listen_fd;
-	char path[128]; /* "": handed in, not ours to remove */
+	char path[128]; /* "": it has none */
 	struct uapi_connection connections[UAPI_CONNECTIONS_MAX];
 };
 
 /* Listens at the usual place for `name`. ERR_UNAVAILABLE: somebody answers there. */
 NODISCARD enum err uapi_listen(struct uapi *u, const char *name);
-/* A listening socket that was handed in. */
-void uapi_adopt(struct uapi *u, int fd);
+/* A listening socket that was handed in; from now on its file is ours. ERR_INVALID, with errno. */
+NODISCARD enum err uapi_adopt(struct uapi *u, int fd);
 void uapi_close(struct uapi *u);
 void uapi_accept(struct uapi *u);
 /* Something came on a connection. */

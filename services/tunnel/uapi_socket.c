@@ -16,14 +16,23 @@
 
 #define UAPI_DIR "/var/run/wireguard"
 
-void uapi_adopt(struct uapi *u, int fd)
+enum err uapi_adopt(struct uapi *u, int fd)
 {
+	struct sockaddr_un a = {0};
+	socklen_t len = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+		return ERR_INVALID;
+	if (a.sun_family != AF_UNIX || fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+		errno = EINVAL;
+		return ERR_INVALID;
+	}
 	memset(u, 0, sizeof(*u));
 	u->listen_fd = fd;
 	for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
 		u->connections[i].fd = -1;
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	snprintf(u->path, sizeof(u->path), "%s", a.sun_path);
+	return OK;
 }
 
 static bool somebody_answers(const struct sockaddr_un *a)
@@ -62,9 +71,7 @@ enum err uapi_listen(struct uapi *u, const char *name)
 		errno = e;
 		return ERR_IO;
 	}
-	uapi_adopt(u, fd);
-	snprintf(u->path, sizeof(u->path), "%s", a.sun_path);
-	return OK;
+	return uapi_adopt(u, fd);
 }
 
 static void connection_close(struct uapi_connection *c)
@@ -136,25 +143,60 @@ static bool answer_write(int fd, const char *text, size_t len)
 	return true;
 }
 
+/* An answer as it grows. Not open_memstream: that leaves copies behind, and keys are in it. */
+struct text {
+	char *buf;
+	size_t len, size;
+};
+
+static void text_free(struct text *t)
+{
+	if (t->buf != NULL)
+		sodium_memzero(t->buf, t->size);
+	free(t->buf);
+	*t = (struct text){0};
+}
+
+static ssize_t text_write(void *cookie, const char *data, size_t len)
+{
+	struct text *t = cookie, more;
+
+	if (t->len + len > t->size) {
+		more = (struct text){.len = t->len, .size = 2 * (t->len + len)};
+		more.buf = malloc(more.size);
+		if (more.buf == NULL)
+			return 0;
+		if (t->len > 0)
+			memcpy(more.buf, t->buf, t->len);
+		text_free(t);
+		*t = more;
+	}
+	memcpy(t->buf + t->len, data, len);
+	t->len += len;
+	return (ssize_t)len;
+}
+
 static bool answer(struct uapi_connection *c, struct device *d, char *request)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
+	struct text t = {0};
+	char buffer[4096];
+	FILE *f = fopencookie(&t, "w", (cookie_io_functions_t){.write = text_write});
 	bool ok = f != NULL;
 
 	if (ok) {
+		setvbuf(f, buffer, _IOFBF, sizeof(buffer));
 		uapi_request(d, request, f);
-		ok = fclose(f) == 0 && answer_write(c->fd, text, len);
-		sodium_memzero(text, len);
+		ok = fclose(f) == 0 && answer_write(c->fd, t.buf, t.len);
+		sodium_memzero(buffer, sizeof(buffer));
 	}
-	free(text);
+	text_free(&t);
 	return ok;
 }
 
 void uapi_read(struct uapi *u, struct uapi_connection *c, struct device *d)
 {
 	size_t from = c->len > 0 ? c->len - 1 : 0;
+	size_t done;
 	ssize_t n;
 	char *end;
 
@@ -172,8 +214,10 @@ void uapi_read(struct uapi *u, struct uapi_connection *c, struct device *d)
 			connection_close(c);
 			return;
 		}
-		c->len -= (size_t)(end + 2 - c->buf);
+		done = (size_t)(end + 2 - c->buf);
+		c->len -= done;
 		memmove(c->buf, end + 2, c->len + 1);
+		sodium_memzero(c->buf + c->len + 1, done);
 		from = 0;
 	}
 }

@@ -16,6 +16,7 @@
 
 #include "lib/err.h"
 #include "lib/net.h"
+#include "core/shed.h"
 
 enum udp_kind {
 	UDP_PUBLIC, /* messages to us */
@@ -127,6 +128,11 @@ NODISCARD enum err udp_bind(unsigned int n_workers, unsigned int worker_bits, ui
 /* A worker's onward sockets, each on a port of the kernel's choice. */
 NODISCARD enum err udp_bind_onward(uint32_t mark, int ret_fds[static UDP_FAMILIES]);
 NODISCARD enum err udp_mark(int fd, uint32_t mark);
+
+/* Has the kernel drop initiations as s says; a train goes as its first message does. fd -1: nothing. */
+void udp_shed(int fd, const struct shed *s);
+/* shed_on_initiation for msg, with the bucket that the kernel computes too. */
+bool udp_shed_count(struct shed *s, mono_t now, const struct udp_path *from, const uint8_t *msg);
 
 /* Takes over fd (-1: closes). */
 void udp_socket_set(struct udp_socket *s, int fd, enum udp_kind kind, enum udp_family family);

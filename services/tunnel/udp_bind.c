@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Making the sockets, and the program by which the kernel finds the owner of a message.
- * Sources: socket(7) SO_ATTACH_REUSEPORT_CBPF, linux/filter.h. */
+ * Sources: socket(7) SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_FILTER, linux/filter.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/messages.h"
 #include "udp.h"
 
 #ifndef UDP_GRO
@@ -113,6 +114,61 @@ static void steer(int fd, unsigned int n, unsigned int worker_bits, enum udp_fam
 
 	/* Without it the kernel spreads by its own hash, and workers hand over what is not theirs. */
 	(void)!setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+}
+
+/* Offsets of the message from the UDP header, where a socket's filter begins. */
+#define AT_MESSAGE 8u
+#define AT_MAC2 (AT_MESSAGE + (uint32_t)offsetof(struct wg_initiation, macs.mac2))
+
+void udp_shed(int fd, const struct shed *s)
+{
+	const struct shed_kind *plain = &s->kinds[false], *mac2 = &s->kinds[true];
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_MESSAGE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x01000000, 0, 21),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0), /* source port */
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		/* All of an IPv4 source; of IPv6 the second word: whoever has a /64 has the rest. */
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + 12),
+		BPF_STMT(BPF_ALU | BPF_XOR | BPF_X, 0),
+		BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, s->salt),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 28),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_MAC2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 0),
+		BPF_STMT(BPF_LD | BPF_IMM, mac2->hot),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_X, 0),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 9),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_AD_OFF + SKF_AD_RANDOM),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SHED_ALL - 1),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, mac2->keep, 7, 6),
+		BPF_STMT(BPF_LD | BPF_IMM, plain->hot),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_X, 0),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_AD_OFF + SKF_AD_RANDOM),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SHED_ALL - 1),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, plain->keep, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+	const int unused = 0;
+
+	/* Without it a full queue sheds, data as well. */
+	if (fd >= 0 && shed_works(s))
+		(void)!setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	else if (fd >= 0)
+		(void)!setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
+}
+
+bool udp_shed_count(struct shed *s, mono_t now, const struct udp_path *from, const uint8_t *msg)
+{
+	const bool v4 = from->remote.sa.sa_family == AF_INET;
+	const uint32_t source = v4 ? ntohl(from->remote.in4.sin_addr.s_addr)
+				   : be32_get(from->remote.in6.sin6_addr.s6_addr + 4);
+	const uint16_t port = ntohs(v4 ? from->remote.in4.sin_port : from->remote.in6.sin6_port);
+
+	return shed_on_initiation(s, now, le32_get(msg + AT_MAC2 - AT_MESSAGE) != 0, shed_bucket(s, source, port));
 }
 
 static void close_all(unsigned int n, int (*fds)[UDP_FAMILIES], enum udp_family family)

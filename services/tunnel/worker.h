@@ -32,6 +32,7 @@
 #include "core/meter.h"
 #include "core/ring.h"
 #include "core/session.h"
+#include "core/shed.h"
 #include "core/trie.h"
 #include "core/wheel.h"
 #include "directory.h"
@@ -155,6 +156,7 @@ struct worker_counters {
 	uint64_t handshakes_full;
 	uint64_t handshakes_denied;
 	uint64_t cookies_sent;
+	uint64_t sheds;		 /* times that the kernel was told what to drop of a flood */
 	uint64_t moved_out[MOVED_KINDS]; /* handed to the owning worker */
 	uint64_t moved_in;
 	uint64_t moved_lost;	 /* its ring was full */
@@ -189,6 +191,7 @@ struct worker {
 	struct noise_identity identity;
 	struct cookie_checker checker;
 	struct rate_table rate;
+	struct shed shed;
 	mono_t under_load_until;
 	struct handshake_item *handshakes; /* HANDSHAKES_MAX, a queue */
 	uint32_t handshake_first, n_handshakes;
@@ -362,6 +365,8 @@ void input_moved(struct worker *w, const uint8_t *record, uint32_t len);
 /* Types 1 to 3; type and length were checked. */
 void handshake_message(struct worker *w, const struct origin *o, const uint8_t *msg, uint32_t len);
 void handshakes_run(struct worker *w);
+/* A flood is measured anew. */
+void handshakes_shed(struct worker *w);
 void handshake_moved(struct worker *w, const struct noise_responder *re, const struct udp_path *from,
 	uint32_t handle);
 

@@ -12,7 +12,8 @@ import threading
 
 import pytest
 
-from world import OURS, THEIRS, BadWire, World, datagrams, genkey, ping, pubkey, reaches, run, transfer, wait_until
+from world import (OURS, THEIRS, TOOLS, BadWire, Capture, World, datagrams, genkey, ping, pubkey, reaches, run, transfer,
+                   udp_of, wait_until)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces and interfaces: needs root")
 
@@ -487,3 +488,57 @@ def test_wg_quick(world, tmp_path):
     assert down.returncode == 0, down.stderr
     assert world.left.ip("link", "show", name, check=False).returncode != 0
     wait_until(lambda: not os.path.exists(f"/var/run/wireguard/{name}.sock"), "its socket is gone")
+
+
+# ---- time -----------------------------------------------------------------------------------------------
+
+SPEED = 60  # REKEY_AFTER_TIME is two seconds then
+
+
+def test_rekeys_under_traffic(world):
+    """Our clock runs sixty times as fast as theirs: keys are renewed every 120 s of it, more than three
+    times, and no packet is lost for that."""
+    a, b = world.pair(env={"LD_PRELOAD": f"{TOOLS}/fast_clock.so", "TEST_CLOCK_SPEED": str(SPEED)})
+    reaches(world.left, "10.9.0.2")
+    capture = Capture(world.right, "wire")
+    p = world.left.run("ping", "-c", "800", "-i", "0.01", "-W", "2", "-q", "10.9.0.2")
+    assert " 0% packet loss" in p.stdout, p.stdout
+    begun = [u for u in map(udp_of, capture.frames()) if u and u[5][0] == 1]
+    capture.close()
+    assert {u[3] for u in begun} == {5001}, "who began renews"
+    assert 3 <= len(begun) <= 5, len(begun)
+    a.close()
+    assert a.counters()["tx_no_keys"] == 0 and a.counters()["rx_not_opened"] == 0
+
+
+def test_who_did_not_begin_renews_in_time(world):
+    """They began, and their clock is slow: when their keys are too old for us we ask for new ones."""
+    a, b = world.pair(env={"LD_PRELOAD": f"{TOOLS}/fast_clock.so", "TEST_CLOCK_SPEED": str(SPEED)})
+    reaches(world.right, "10.9.0.1")
+    capture = Capture(world.right, "wire")
+    p = world.left.run("ping", "-c", "800", "-i", "0.01", "-W", "2", "-q", "10.9.0.2")
+    assert int(re.search(r"(\d+) received", p.stdout).group(1)) >= 790, p.stdout
+    assert 3 <= len([u for u in map(udp_of, capture.frames()) if u and u[3] == 5001 and u[5][0] == 1]) <= 6
+    capture.close()
+
+
+def test_our_cookies_open_their_door(world):
+    """Theirs is flooded, answers our initiation with a cookie, and lets us in with it."""
+    a, b = world.pair()
+    world.right.ip("route", "add", "10.64.0.0/10", "via", "198.18.0.1")
+    world.left.ip("route", "add", "blackhole", "10.64.0.0/10")
+    capture = Capture(world.left, "wire")
+    with subprocess.Popen(["ip", "netns", "exec", world.left.name, f"{TOOLS}/flood", "198.18.0.2", "5002",
+                           base64.b64decode(b.public).hex(), "20000"], stdout=subprocess.PIPE) as flood:
+        try:
+            # Under load it answers with cookies only.
+            wait_until(lambda: any(u and u[3] == 5002 and u[5][0] == 3 for u in map(udp_of, capture.frames())),
+                       "it is under load")
+            a.set("peer", b.public, "persistent-keepalive", "1")
+            wait_until(lambda: any(u and u[3] == 5002 and u[4] == 5001 and u[5][0] == 3
+                                   for u in map(udp_of, capture.frames())), "our cookie")
+            wait_until(lambda: a.peer(b)["handshake"] != "0", "we are let in")
+        finally:
+            flood.terminate()
+    capture.close()
+    reaches(world.left, "10.9.0.2")

@@ -4,6 +4,7 @@
     left [wg 10.9.0.1, fd09::1] -- veth 198.18.0.1 / 2001:db8::1 -- 2001:db8::2 / 198.18.0.2 -- [wg 10.9.0.2, fd09::2] right
 """
 import ctypes
+import fcntl
 import hashlib
 import itertools
 import os
@@ -12,6 +13,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -19,6 +21,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("MVPN_BIN", os.path.join(ROOT, "bin"))
 OURS = f"{BIN}/mvpn-tunnel"
+TOOLS = os.path.join(ROOT, "build/rel/tests/tools")
 THEIRS = "wireguard-go"
 PATIENCE_S = 40
 
@@ -48,6 +51,53 @@ def genkey():
 
 def pubkey(private):
     return run("wg", "pubkey", input=private).stdout.strip()
+
+
+def tun_open(name, flags):
+    """A TUN device of that name; flags beside IFF_TUN | IFF_NO_PI."""
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001 | flags))  # TUNSETIFF
+    return fd
+
+
+def uapi_open(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(path)
+    s.listen()
+    return s.detach()
+
+
+class Capture:
+    """Frames of a device of a namespace, both ways, as they pass; link: with their Ethernet heads."""
+
+    def __init__(self, ns, device, link=True):
+        self.socket = ns.socket(socket.AF_PACKET, socket.SOCK_RAW if link else socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        self.socket.bind((device, 3))  # ETH_P_ALL
+        self.socket.settimeout(0)
+
+    def frames(self):
+        out = []
+        try:
+            while True:
+                out.append(self.socket.recv(65536))
+        except BlockingIOError:
+            return out
+
+    def close(self):
+        self.socket.close()
+
+
+def udp_of(frame):
+    """(family, TOS, may be cut, source port, destination port, payload) of an Ethernet frame, or None."""
+    kind, ip = frame[12:14], frame[14:]
+    if kind == b"\x08\x00" and ip[9] == 17 and not ip[6] & 0x1F and not ip[7]:
+        head = (ip[0] & 15) * 4
+        return 4, ip[1], not ip[6] & 0x40, *struct.unpack(">HH", ip[head:head + 4]), ip[head + 8:]
+    if kind == b"\x86\xdd" and ip[6] == 17:
+        return 6, (ip[0] & 15) << 4 | ip[1] >> 4, True, *struct.unpack(">HH", ip[40:44]), ip[48:]
+    return None
 
 
 class Namespace:
@@ -92,16 +142,23 @@ class Namespace:
 class Interface:
     """A userspace WireGuard in a namespace. program: OURS or THEIRS."""
 
-    def __init__(self, ns, program, inner, env=None, log="verbose"):
+    def __init__(self, ns, program, inner, env=None, log="verbose", handed=None):
+        """handed: flags of a TUN device that is made here; it and the socket are given to the program."""
         self.ns, self.program, self.inner = ns, program, inner
         self.name = f"w{os.getpid()}x{next(_numbers)}"[:15]
         self.private = genkey()
         self.public = pubkey(self.private)
         self.log_path = f"/tmp/{self.name}.log"
+        fds = [] if handed is None else [ns.enter(lambda: tun_open(self.name, handed)), uapi_open(self.socket_path)]
+        env = {**os.environ, "LOG_LEVEL": log, "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", **(env or {})}
+        if fds:
+            env.update(WG_TUN_FD=str(fds[0]), WG_UAPI_FD=str(fds[1]), WG_PROCESS_FOREGROUND="1")
         with open(self.log_path, "w", encoding="utf-8") as f:
             self.process = subprocess.Popen(
-                ["ip", "netns", "exec", ns.name, program, "-f", self.name], stdout=f, stderr=f,
-                env={**os.environ, "LOG_LEVEL": log, "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", **(env or {})})
+                ["ip", "netns", "exec", ns.name, program, *([] if fds else ["-f"]), self.name], stdout=f, stderr=f,
+                env=env, pass_fds=fds)
+        for fd in fds:
+            os.close(fd)
         wait_until(lambda: os.path.exists(self.socket_path) and self.there(), f"{program} is there")
         self.set("private-key", "/dev/stdin", input=self.private)
         for a in inner:
@@ -193,9 +250,9 @@ class World:
         self.interfaces.append(i)
         return i
 
-    def pair(self, left=OURS, right=THEIRS, family=4, psk=False, mtu=1420, env=None):
+    def pair(self, left=OURS, right=THEIRS, family=4, psk=False, mtu=1420, env=None, **more):
         """Both up and knowing each other; nothing was sent yet."""
-        a, b = self.interface(self.left, left, 1, env), self.interface(self.right, right, 2, env)
+        a, b = self.interface(self.left, left, 1, env, **more), self.interface(self.right, right, 2, env)
         outer = {4: ("198.18.0.1", "198.18.0.2"), 6: ("[2001:db8::1]", "[2001:db8::2]")}[family]
         secret = ["preshared-key", "/dev/stdin"] if psk else []
         key = genkey()
