@@ -5,6 +5,7 @@
 #   make run        the small internet, a client connected through three hops (ONCE=1: end after it)
 #   make test       everything that CI runs
 #   make check      unit tests, simulations, fuzz corpora (quick, no root)
+#   make bench      figures beside other tunnels, in build/bench/ (ROUNDS=1: a quick look; root)
 #   make deps       install what is missing (Debian packages, npm packages)
 #   FLAVOR=rel|asan|tsan   CC=gcc|clang
 
@@ -87,7 +88,7 @@ $(B)/%.a:
 # A service's module.mk may set LIBS-<service> (libraries) and SRCS-<service>-extra.
 LIBS-common := -lzmq -lsodium -lprotobuf-nanopb -lcap -lseccomp -linih -ljansson -lm
 LIBS-pure := -lsodium -lprotobuf-nanopb -linih -lm
--include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk) $(wildcard tests/module.mk)
+-include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk)
 
 define service_prog
 $(BIN)/mvpn-$(1): $(call obj,$(filter-out services/$(1)/ctl.c,$(wildcard services/$(1)/*.c))) $(B)/lib$(1)-core.a $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
@@ -140,6 +141,9 @@ fuzz-targets: $(LIBFUZZERS)
 check: $(UNITS) $(FUZZERS)
 	@$(PY) tests/run_quick.py --units $(UNITS) --fuzzers $(FUZZERS)
 
+# ---- figures -----------------------------------------------------------------------------------
+-include bench/module.mk
+
 # ---- run and test ------------------------------------------------------------------------------
 deps:
 	@tools/deps.sh
@@ -182,6 +186,6 @@ fuzz:
 clean:
 	rm -rf build bin
 
-.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz bench
+.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,9 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-# Figures, not tests: what the tunnel's arithmetic costs on this machine, as CSV.
-$(B)/tests/bench/tunnel_crypto: $(B)/tests/bench/tunnel_crypto.o $(B)/libtunnel-core.a $(B)/libpb.a $(B)/libpure.a
-	@$(CC) $(ALLLDFLAGS) $^ $(LIBS-tunnel-core) $(LIBS-pure) -o $@
-
-bench-crypto: $(B)/tests/bench/tunnel_crypto
-	@$<
-
-.PHONY: bench-crypto
