@@ -40,8 +40,9 @@ class Contender:
     def cpu_s(self):
         return sum(d.cpu_s() for d in self.daemons)
 
-    def rss_mb(self):
-        return max((d.rss_mb() for d in self.daemons), default=0.0)
+    def memory_mb(self):
+        """Of the largest process."""
+        return max((d.memory_mb() for d in self.daemons), default=(0.0, 0.0))
 
     def file(self, name, text):
         path = f"{self.dir}/{name}"

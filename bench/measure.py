@@ -2,7 +2,6 @@
 """What is measured of a contender that is up. Each returns {figure: value}."""
 import json
 import math
-import re
 import select
 import statistics
 import subprocess
@@ -29,11 +28,11 @@ def _in(ns, *argv, **more):
 
 
 def _ping(c, count):
-    return _in(c.client, "ping", "-i", PING_EVERY_S, "-c", count, "-W", "1", c.address)
+    return _in(c.client, f"{OUT}/udpgen", "ping", c.address, count)
 
 
 def _rtts_us(ping):
-    return [1000 * float(t) for t in re.findall(r"time=([\d.]+) ms", ping.communicate()[0])]
+    return [float(t) for t in ping.communicate()[0].split()]
 
 
 def rtt_idle(c):
@@ -49,7 +48,7 @@ def tcp(c, streams=1, reverse=False):
         ping = _ping(c, int(TCP_S / PING_EVERY_S * 0.9))
         p = run("ip", "netns", "exec", c.client.name, "iperf3", "-c", c.address, "-p", str(TCP_PORT), "-t", str(TCP_S),
                 "-P", str(streams), "-J", *(["-R"] if reverse else []), timeout=TCP_S + 30)
-        cpu_s, rss_mb = c.cpu_s() - before, c.rss_mb()
+        cpu_s, (rss_mb, own_mb) = c.cpu_s() - before, c.memory_mb()
         rtts = _rtts_us(ping)
     finally:
         server.terminate()
@@ -57,7 +56,7 @@ def tcp(c, streams=1, reverse=False):
     end = json.loads(p.stdout)["end"]
     n_bytes = end["sum_received"]["bytes"]
     return {"tcp_gbps": end["sum_received"]["bits_per_second"] / 1e9, "cpu_s_per_gb": cpu_s / (n_bytes / 1e9),
-            "retransmits": end["sum_sent"]["retransmits"], "rss_mb": rss_mb,
+            "retransmits": end["sum_sent"]["retransmits"], "rss_mb": rss_mb, "rss_own_mb": own_mb,
             **({"rtt_loaded_us": statistics.median(rtts), "rtt_loaded_p99_us": percentile(rtts, 0.99)} if rtts else {})}
 
 

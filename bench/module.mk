@@ -16,7 +16,7 @@ bench-deps:
 	@bench/peers.sh
 
 bench: bench-deps
-	@$(MAKE) --no-print-directory bench-crypto bench-tunnels
+	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-tunnels
 
 bench-crypto: $(BENCH_C)
 	@mkdir -p $(OUT-bench)
@@ -26,4 +26,7 @@ bench-crypto: $(BENCH_C)
 bench-tunnels: programs $(OUT-bench)/udpgen
 	@$(PY) -B bench/tunnels.py --rounds $(ROUNDS) $(BENCH_ARGS)
 
-.PHONY: bench bench-deps bench-crypto bench-tunnels
+bench-setup: programs
+	@$(PY) -B bench/setup.py --rounds $(ROUNDS)
+
+.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup

@@ -53,9 +53,11 @@ class Daemon:
             words = f.read().rsplit(")", 1)[1].split()
         return (int(words[11]) + int(words[12])) / TICKS
 
-    def rss_mb(self):
+    def memory_mb(self):
+        """(resident, of it its own: without pages of files, which all processes share)"""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmRSS"))
+            kb = dict(line.split(":", 1) for line in f)
+        return tuple(int(kb[k].split()[0]) / 1024 for k in ("VmRSS", "RssAnon"))
 
     def close(self):
         self.process.terminate()

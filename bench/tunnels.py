@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import signal
 import sys
 
 import measure
@@ -89,10 +90,12 @@ def main():
     os.makedirs(f"{OUT}/log", exist_ok=True)
     with contextlib.suppress(PermissionError):
         os.nice(PRIORITY)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # hosts are taken down
     report = Report(args.name)
     for round_ in range(1, args.rounds + 1):
         for case, hops, work in CASES:
             if args.only in case:
+                print(f"round {round_}: {case}", file=sys.stderr, flush=True)
                 with machine():
                     one_slice(report, case, hops, work, round_, args.without.split(","))
     report.show()
