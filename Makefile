@@ -88,7 +88,7 @@ $(B)/%.a:
 # A service's module.mk may set LIBS-<service> (libraries) and SRCS-<service>-extra.
 LIBS-common := -lzmq -lsodium -lprotobuf-nanopb -lcap -lseccomp -linih -ljansson -lm
 LIBS-pure := -lsodium -lprotobuf-nanopb -linih -lm
--include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk)
+-include $(wildcard services/*/module.mk) $(wildcard lab/module.mk) $(wildcard tools/module.mk) $(wildcard ui/module.mk) $(wildcard tests/module.mk)
 
 define service_prog
 $(BIN)/mvpn-$(1): $(call obj,$(filter-out services/$(1)/ctl.c,$(wildcard services/$(1)/*.c))) $(B)/lib$(1)-core.a $(B)/libsys.a $(B)/libpb.a $(B)/libpure.a
