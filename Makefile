@@ -5,6 +5,7 @@
 #   make run        the small internet, a client connected through three hops (ONCE=1: end after it)
 #   make test       everything that CI runs
 #   make check      unit tests, simulations, fuzz corpora (quick, no root)
+#   make bench      figures beside other tunnels, in build/bench/ (ROUNDS=1: a quick look; root)
 #   make deps       install what is missing (Debian packages, npm packages)
 #   FLAVOR=rel|asan|tsan   CC=gcc|clang
 
@@ -140,6 +141,9 @@ fuzz-targets: $(LIBFUZZERS)
 check: $(UNITS) $(FUZZERS)
 	@$(PY) tests/run_quick.py --units $(UNITS) --fuzzers $(FUZZERS)
 
+# ---- figures -----------------------------------------------------------------------------------
+-include bench/module.mk
+
 # ---- run and test ------------------------------------------------------------------------------
 deps:
 	@tools/deps.sh
@@ -182,6 +186,6 @@ fuzz:
 clean:
 	rm -rf build bin
 
-.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz bench
+.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs what is missing to build, run and test on Debian 12. Does nothing when nothing is missing.
+# deps.sh [bench]: installs what is missing to build, run and test on Debian 12; with `bench` also the tunnels
+# that `make bench` measures beside ours. Does nothing when nothing is missing.
 # A package list or database that another process holds is waited for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,13 +15,17 @@ run=(redis-server nftables iproute2 iputils-ping runit util-linux procps dnsmasq
 test=(libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck valgrind
 	python3-pytest python3-zmq python3-nacl python3-cryptography
 	wireguard-go wireguard-tools iperf3 tcpdump chromium fonts-dejavu-core openssl)
+bench=()
+if [ "${1:-}" = bench ]; then
+	bench=(nebula openvpn fastd tinc)
+fi
 
 have() {
 	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
 }
 
 missing=()
-for p in "${build[@]}" "${run[@]}" "${test[@]}"; do
+for p in "${build[@]}" "${run[@]}" "${test[@]}" "${bench[@]}"; do
 	have "$p" || missing+=("$p")
 done
 if ! command -v npm >/dev/null; then

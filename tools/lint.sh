@@ -16,13 +16,13 @@ refuse() { # what pattern files...
 }
 
 refuse "unbounded or ambiguous calls" '\b(strcpy|sprintf|vsprintf|atoi|atol|strtok|alloca|gets)\(' "${c[@]}"
-mapfile -t outside < <(printf '%s\n' "${c[@]}" | grep -vE '^(lib/sys/(clock|entropy)\.c|tests/|lab/)')
+mapfile -t outside < <(printf '%s\n' "${c[@]}" | grep -vE '^(lib/sys/(clock|entropy)\.c|tests/|lab/|bench/)')
 refuse "clocks and randomness belong to lib/sys" '\b(clock_gettime|gettimeofday|time\(NULL\)|rand|random|randombytes_[a-z]+)\b *\(' \
 	$(printf '%s\n' "${outside[@]}" | grep -vE '^tools/mvpn/init.c$')
 refuse "no test switch in the product" '#if(def)? .*\b(TEST|UNIT_TEST)\b' "${c[@]}"
 refuse "unfinished work" '\b(TODO|FIXME|XXX)\b' "${c[@]}"
 refuse "a secret in a log line" 'log_(error|warn|info|debug)\(.*_(sk|key)\b' "${c[@]}"
-mapfile -t py < <(git ls-files -co --exclude-standard 'tests/*.py' 'lab/*.py')
+mapfile -t py < <(git ls-files -co --exclude-standard 'tests/*.py' 'lab/*.py' 'bench/*.py')
 refuse "tests wait for a condition, they do not sleep" '\btime\.sleep\([0-9]{1,}[^.0-9]' "${py[@]}"
 for f in "${c[@]}" "${py[@]}"; do
 	[ -f "$f" ] || continue

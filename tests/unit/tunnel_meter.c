@@ -74,6 +74,18 @@ static void report_is_due_by_bytes_and_by_time(void **state)
 	assert_int_equal(meter_due(&m, at_ms(1020)) & METER_REPORT, METER_REPORT);
 }
 
+static void what_is_free_is_reported_by_time_alone(void **state)
+{
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, start, 0, false);
+	meter_count(&m, 1024 * MIB, 1024 * MIB);
+	assert_int_equal(meter_due(&m, at_ms(999)), 0);
+	assert_int_equal(meter_due(&m, at_ms(1000)), METER_REPORT);
+	assert_int_equal(meter_due(&m, at_ms(5000)), 0); /* nothing new */
+}
+
 /* [P-47] */
 static void notice_comes_before_the_end_and_not_too_often(void **state)
 {
@@ -147,6 +159,7 @@ int main(void)
 		cmocka_unit_test(passes_while_used_is_below_credit),
 		cmocka_unit_test(free_session_never_stops),
 		cmocka_unit_test(report_is_due_by_bytes_and_by_time),
+		cmocka_unit_test(what_is_free_is_reported_by_time_alone),
 		cmocka_unit_test(notice_comes_before_the_end_and_not_too_often),
 		cmocka_unit_test(bucket_keeps_its_rate),
 		cmocka_unit_test(bucket_lets_a_large_batch_into_debt_once),

@@ -21,7 +21,7 @@
 #include "lib/units.h"
 
 #define METER_REPORT_MIN (64u << 10)  /* bytes: not more often than this */
-#define METER_REPORT_MAX (1u << 20)   /* bytes: at least this often */
+#define METER_REPORT_MAX (1u << 20)   /* bytes: at least this often, where they cost */
 #define METER_REPORT_EVERY DUR_S(1)   /* if anything was used */
 #define METER_NOTICE_MIN (256u << 10) /* bytes left */
 #define METER_NOTICE_EVERY DUR_S(1)

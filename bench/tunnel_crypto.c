@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <sodium.h>
+
+#include "services/tunnel/core/meter.h"
 #include "services/tunnel/core/offload.h"
 #include "tests/harness/tunnel_packets.h"
 #include "tests/harness/tunnel_pair.h"
@@ -120,6 +123,31 @@ static void handshake_rows(void)
 	pair_free(p);
 }
 
+/* What a handshake cannot do without: four multiplications. A responder makes one key pair and three agreements
+ * (that of the two static keys is kept with the peer). */
+static void curve_rows(void)
+{
+	uint8_t sk[32] = {8, 1}, pk[32], shared[32];
+
+	row("x25519", "key_pair", 32, MEASURE(10, for (int i = 0; i < 10; i++) crypto_scalarmult_base(pk, sk)));
+	row("x25519", "agreement", 32,
+		MEASURE(10, for (int i = 0; i < 10; i++) CHECK(crypto_scalarmult(shared, sk, pk) == 0)));
+}
+
+/* What counting a session's bytes and keeping it within its credit costs, for each batch. */
+static void meter_row(void)
+{
+	struct meter m;
+	mono_t now = {1};
+
+	meter_init(&m, now, 1ull << 60, true);
+	row("meter", "batch", 0, MEASURE(100000, for (int i = 0; i < 100000; i++) {
+		CHECK(meter_may(&m));
+		meter_count(&m, 1, 0);
+		(void)!meter_due(&m, now);
+	}));
+}
+
 static void mac1_row(void)
 {
 	static const struct net_endpoint from = {{NET_IP4, {192, 0, 2, 1}}, 1};
@@ -186,6 +214,8 @@ int main(void)
 	for (size_t i = 0; i < AEAD_BACKENDS_MAX && aead_backends[i] != NULL; i++)
 		aead_rows(aead_backends[i]);
 	handshake_rows();
+	curve_rows();
+	meter_row();
 	mac1_row();
 	replay_row();
 	offload_rows();

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Figures, not tests: nothing here fails because something is slow. ROUNDS=1 for a quick look.
+ROUNDS ?= 5
+OUT-bench := build/bench
+BENCH_C := $(B)/bench/tunnel_crypto $(B)/bench/ledger_tickets
+
+$(BENCH_C): $(B)/bench/%: $(B)/bench/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
+	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
+
+$(OUT-bench)/udpgen: $(B)/bench/udpgen.o
+	@mkdir -p $(@D)
+	@$(CC) $(ALLLDFLAGS) $^ -o $@
+
+bench-deps:
+	@tools/deps.sh bench
+	@bench/peers.sh
+
+bench: bench-deps
+	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-tunnels
+
+bench-crypto: $(BENCH_C)
+	@mkdir -p $(OUT-bench)
+	@$(PY) -B bench/micro.py $^
+
+# BENCH_ARGS: see bench/tunnels.py --help
+bench-tunnels: programs $(OUT-bench)/udpgen
+	@$(PY) -B bench/tunnels.py --rounds $(ROUNDS) $(BENCH_ARGS)
+
+bench-setup: programs
+	@$(PY) -B bench/setup.py --rounds $(ROUNDS)
+
+.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup
