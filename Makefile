@@ -163,6 +163,9 @@ integration: all
 	@$(PYTEST) tests/integration tests/interop
 e2e: all
 	@$(PYTEST) tests/e2e
+# The containers of compose/, really run, with an engine of their own that ends with the tests.
+compose-test: deps ui
+	@tests/compose/engine.sh with $(PYTEST) tests/compose
 
 # ---- checks of the code ------------------------------------------------------------------------
 OUR_C := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
@@ -186,6 +189,6 @@ fuzz:
 clean:
 	rm -rf build bin
 
-.PHONY: all programs ui check clean deps run test integration e2e lint pure trace fuzz
+.PHONY: all programs ui check clean deps run test integration e2e compose-test lint pure trace fuzz
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

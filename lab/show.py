@@ -23,6 +23,9 @@ WEB = "http://web.test"
 
 
 class Show:
+    families = ("4", "6")  # that the destination is asked over
+    whole = "the whole lab"
+
     def __init__(self, client, began):
         self.client = client
         self.began = began
@@ -55,7 +58,7 @@ class Show:
         (page,) = self.fetch(f"{WEB}/whoami")
         self.first_byte = page["first_byte"]
         self.saw = [page["body"]]
-        for family in ("4", "6"):
+        for family in self.families:
             address = self.hosts["web"]["ip" + family]
             (page,) = self.fetch(f"http://{address if family == '4' else f'[{address}]'}/whoami")
             self.saw.append(page["body"])
@@ -86,8 +89,8 @@ class Show:
         self.expect(all(h["rtt_ms"] > 0 for h in self.hops), "a hop's latency was not measured")
         last, me = hosts[-1] if hosts else {}, self.hosts["client"]
         self.expect(self.saw[0] in (last.get("ip4"), last.get("ip6")), f"web.test saw {self.saw[0]}, not the exit")
-        self.expect(self.saw[1:] == [last.get("ip4"), last.get("ip6")],
-                    f"web.test saw {self.saw[1]} and {self.saw[2]}, not the exit's two addresses")
+        self.expect(self.saw[1:] == [last.get("ip" + f) for f in self.families],
+                    f"web.test saw {' and '.join(self.saw[1:])}, not the exit's addresses")
         self.expect(not {me["ip4"], me["ip6"]} & set(self.saw), "web.test saw the client's own address")
 
     def check_page(self):
@@ -117,10 +120,10 @@ class Show:
         widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
         for r in rows:
             print("  " + "  ".join(c.rjust(w) if i == 5 else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths))).rstrip())
-        print(f"\n  web.test saw    {self.saw[1]} and {self.saw[2]}: the exit's,"
-              f"\n                  not yours: {me['ip4']} and {me['ip6']}")
+        print(f"\n  web.test saw    {' and '.join(self.saw[1:])}: the exit's,"
+              f"\n                  not yours: {' and '.join(me['ip' + f] for f in self.families)}")
         print(f"  first byte      {self.first_byte - self.switched:.2f} s after the switch, "
-              f"{self.first_byte - self.began:.2f} s after the start of the whole lab")
+              f"{self.first_byte - self.began:.2f} s after the start of {self.whole}")
         print(f"  download        {BLOB >> 20} MiB at {self.mbit:.0f} Mbit/s")
         print(f"  your page       {self.url}", flush=True)
 

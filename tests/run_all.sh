@@ -43,16 +43,18 @@ quick() { # name make-arguments...
 }
 
 # A pytest stage: counts from its JUnit file. These tests run a whole network on a machine that others
-# use too; what fails is said, and run once more by itself. Failing twice is failing.
+# use too; what fails is said, and run once more by itself. Failing twice is failing. $under: a command
+# that runs them.
+under=
 python() { # name folder...
 	local name=$1 start=$SECONDS xml=build/junit.xml cache=build/pytest-cache
 	shift
 	rm -rf $xml $cache
-	/usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" -ra --junitxml=$xml "$@"
+	$under /usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" -ra --junitxml=$xml "$@"
 	local code=$? again=-1
 	if [ $code -eq 1 ]; then
 		echo "     $name: what failed, once more"
-		/usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" --last-failed --last-failed-no-failures none "$@"
+		$under /usr/bin/python3 -m pytest -q -o cache_dir="$PWD/$cache" --last-failed --last-failed-no-failures none "$@"
 		again=$?
 	fi
 	/usr/bin/python3 - "$xml" "$code" "$again" >>"$tally" <<'P'
@@ -81,6 +83,12 @@ check "numbered requirements have code and test" make --no-print-directory trace
 for stage in integration interop e2e; do
 	compgen -G "tests/$stage/test_*.py" >/dev/null && python "$stage" "tests/$stage"
 done
+if why=$(tests/compose/engine.sh check); then
+	under="tests/compose/engine.sh with" python compose tests/compose
+else
+	echo "SKIP compose: $why"
+	add 0 0 1
+fi
 
 read -r passed failed skipped < <(awk '{p+=$1; f+=$2; s+=$3} END {print p+0, f+0, s+0}' "$tally")
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -28,6 +28,12 @@ missing=()
 for p in "${build[@]}" "${run[@]}" "${test[@]}" "${bench[@]}"; do
 	have "$p" || missing+=("$p")
 done
+# A container engine for tests/compose; one that is there already stays.
+declare -A engine=([dockerd]=docker.io [docker-compose]=docker-compose [mmdebstrap]=mmdebstrap [tini]=tini
+	[iptables]=iptables)
+for program in "${!engine[@]}"; do
+	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${engine[$program]}")
+done
 if ! command -v npm >/dev/null; then
 	missing+=(nodejs npm)
 fi

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A link is a PUSH socket of the sender connected to a PULL socket that only this sender may reach:
- * <run>/<receiver>.<sender>. ZMQ_IMMEDIATE keeps messages from queueing to nobody; a socket monitor
+ * <run>/<receiver>.<sender>, or a TCP port that asks for its key (bus_tcp.h). ZMQ_IMMEDIATE keeps messages from queueing to nobody; a socket monitor
  * tells when the link is up (docs/adr/0002-bus-links.md). */
 #include "bus.h"
 
@@ -17,6 +17,7 @@
 #include <zmq.h>
 
 #include "proto/types.pb.h"
+#include "bus_tcp.h"
 #include "entropy.h"
 #include "log.h"
 
@@ -47,6 +48,9 @@ struct link_in {
 struct bus {
 	enum role self;
 	void *zmq;
+	const char *run_dir; /* during bus_open */
+	const struct bus_tcp *tcp; /* NULL: sockets in run_dir */
+	void *judge;		   /* REP, tcp only */
 	const struct bus_inbox *inbox;
 	void *state;
 	uint64_t instance, next_id;
@@ -87,46 +91,58 @@ static enum err sock_int(void *sock, int option, int value)
 	return zmq_setsockopt(sock, option, &value, sizeof(value)) == 0 ? OK : ERR_IO;
 }
 
-static enum err address_of(
-	const char *run_dir, enum role receiver, enum role sender, char *ret, size_t size)
-{
-	int n = snprintf(
-		ret, size, "ipc://%s/%s.%s", run_dir, role_name(receiver), role_name(sender));
+#define ADDRESS_MAX 160
 
+static enum err address_of(
+	const struct bus *b, enum role receiver, enum role sender, char ret[static ADDRESS_MAX])
+{
+	int n;
+
+	_Static_assert(BUS_TCP_ADDRESS_MAX <= ADDRESS_MAX, "both kinds of address fit");
+	if (b->tcp != NULL) {
+		bus_tcp_address(b->tcp, receiver, sender, ret);
+		return OK;
+	}
+	n = snprintf(ret, ADDRESS_MAX, "ipc://%s/%s.%s", b->run_dir, role_name(receiver),
+		role_name(sender));
 	/* sun_path holds 108 bytes. */
-	return n > 0 && (size_t)n < size && (size_t)n < 6 + 108 ? OK : ERR_TOO_LARGE;
+	return n > 0 && (size_t)n < 6 + 108 ? OK : ERR_TOO_LARGE;
 }
 
-static enum err in_open(struct bus *b, const char *run_dir, enum role from)
+static enum err in_open(struct bus *b, enum role from)
 {
-	char address[160];
+	char address[ADDRESS_MAX];
 	void *s = zmq_socket(b->zmq, ZMQ_PULL);
 
 	b->in[from].sock = s;
 	if (s == NULL)
 		return ERR_IO;
-	TRY(address_of(run_dir, b->self, from, address, sizeof(address)));
+	TRY(address_of(b, b->self, from, address));
 	TRY(sock_int(s, ZMQ_LINGER, 0));
 	TRY(sock_int(s, ZMQ_RCVHWM, BUS_HIGH_WATER));
+	if (b->tcp != NULL)
+		TRY(bus_tcp_receiver(b->tcp, s, b->self, from));
 	return zmq_bind(s, address) == 0 ? OK : ERR_IO;
 }
 
-static enum err out_open(struct bus *b, const char *run_dir, enum role to)
+static enum err out_open(struct bus *b, enum role to)
 {
-	char address[160], monitor[64];
+	char address[ADDRESS_MAX], monitor[64];
 	struct link_out *l = &b->out[to];
 
 	l->sock = zmq_socket(b->zmq, ZMQ_PUSH);
 	l->monitor = zmq_socket(b->zmq, ZMQ_PAIR);
 	if (l->sock == NULL || l->monitor == NULL)
 		return ERR_IO;
-	TRY(address_of(run_dir, to, b->self, address, sizeof(address)));
+	TRY(address_of(b, to, b->self, address));
 	TRY(sock_int(l->sock, ZMQ_LINGER, LAST_WORDS_MS));
 	TRY(sock_int(l->monitor, ZMQ_LINGER, 0));
 	TRY(sock_int(l->sock, ZMQ_SNDHWM, BUS_HIGH_WATER));
 	TRY(sock_int(l->sock, ZMQ_IMMEDIATE, 1));
 	TRY(sock_int(l->sock, ZMQ_RECONNECT_IVL, RECONNECT_MS));
 	TRY(sock_int(l->sock, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS));
+	if (b->tcp != NULL)
+		TRY(bus_tcp_sender(b->tcp, l->sock, b->self, to));
 	snprintf(monitor, sizeof(monitor), "inproc://monitor.%s", role_name(to));
 	if (zmq_socket_monitor(l->sock, monitor, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) !=
 		0)
@@ -136,19 +152,24 @@ static enum err out_open(struct bus *b, const char *run_dir, enum role to)
 	return zmq_connect(l->sock, address) == 0 ? OK : ERR_IO;
 }
 
-static enum err links_open(struct bus *b, const char *run_dir)
+static enum err links_open(struct bus *b)
 {
+	if (b->tcp != NULL) {
+		b->judge = bus_tcp_judge_open(b->zmq);
+		if (b->judge == NULL)
+			return ERR_IO;
+	}
 	for (enum role r = ROLE_TUNNEL; r < ROLES; r++) {
 		if (bus_pair_allowed(b->self, r))
-			TRY(in_open(b, run_dir, r));
+			TRY(in_open(b, r));
 		if (bus_pair_allowed(r, b->self))
-			TRY(out_open(b, run_dir, r));
+			TRY(out_open(b, r));
 	}
 	return OK;
 }
 
 enum err bus_open(struct bus **ret_bus, enum role self, const char *run_dir,
-	const struct bus_inbox *inbox, void *state)
+	const struct bus_tcp *tcp, const struct bus_inbox *inbox, void *state)
 {
 	struct bus *b = calloc(1, sizeof(*b));
 	enum err e = ERR_FULL;
@@ -156,6 +177,8 @@ enum err bus_open(struct bus **ret_bus, enum role self, const char *run_dir,
 	if (b == NULL)
 		return ERR_FULL;
 	b->self = self;
+	b->run_dir = run_dir;
+	b->tcp = tcp;
 	b->inbox = inbox;
 	b->state = state;
 	entropy_bytes(&b->instance, sizeof(b->instance));
@@ -169,7 +192,7 @@ enum err bus_open(struct bus **ret_bus, enum role self, const char *run_dir,
 	e = ERR_IO;
 	if (mkdir(run_dir, 0700) != 0 && errno != EEXIST)
 		goto fail;
-	e = links_open(b, run_dir);
+	e = links_open(b);
 	if (e != OK)
 		goto fail;
 	*ret_bus = b;
@@ -196,6 +219,8 @@ void bus_close(struct bus **bus)
 		if (b->out[r].monitor != NULL)
 			zmq_close(b->out[r].monitor);
 	}
+	if (b->judge != NULL)
+		zmq_close(b->judge);
 	if (b->zmq != NULL)
 		zmq_ctx_term(b->zmq);
 	free(b->decoded);
@@ -404,20 +429,22 @@ static bool inbox_drain(struct bus *b, enum role from)
 	return true;
 }
 
+/* 1 if sock is there and its fd went to fds[n]. */
+static size_t fd_of(void *sock, int *fds, size_t n, size_t max)
+{
+	size_t len = sizeof(int);
+
+	return sock != NULL && n < max && zmq_getsockopt(sock, ZMQ_FD, &fds[n], &len) == 0;
+}
+
 size_t bus_fds(const struct bus *b, int *ret_fds, size_t max)
 {
-	size_t n = 0;
+	size_t n = fd_of(b->judge, ret_fds, 0, max);
 
 	for (enum role r = ROLE_NONE; r < ROLES; r++) {
-		void *const socks[] = {b->in[r].sock, b->out[r].sock, b->out[r].monitor};
-
-		for (size_t i = 0; i < 3; i++) {
-			size_t len = sizeof(int);
-
-			if (socks[i] != NULL && n < max &&
-				zmq_getsockopt(socks[i], ZMQ_FD, &ret_fds[n], &len) == 0)
-				n++;
-		}
+		n += fd_of(b->in[r].sock, ret_fds, n, max);
+		n += fd_of(b->out[r].sock, ret_fds, n, max);
+		n += fd_of(b->out[r].monitor, ret_fds, n, max);
 	}
 	return n;
 }
@@ -437,6 +464,8 @@ bool bus_turn(struct bus *b, mono_t now)
 	bool more = false;
 
 	(void)now;
+	if (b->judge != NULL)
+		b->counters.key_refused += bus_tcp_judge(b->tcp, b->judge);
 	for (enum role r = ROLE_NONE; r < ROLES; r++) {
 		if (b->out[r].sock != NULL) {
 			commands_take(b->out[r].sock);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The bus: one ZeroMQ inbox per (receiver, sender role), nanopb messages, bounded queues.
+/* The bus: one ZeroMQ inbox per (receiver, sender role), nanopb messages, bounded queues; a socket in
+ * the node's folder, or (bus_tcp.h) a TCP port.
  *
  * The role of a sender is known from the socket a message came by, never from the message; a pair
  * that is missing from the table (bus_pair_allowed) has no socket. Order per pair is kept. A message
@@ -42,6 +43,7 @@ const char *role_name(enum role r);
 #define BUS_TURN_BUDGET 256
 
 struct bus;
+struct bus_tcp;
 
 /* What a service accepts. Every handler gets the decoded XIn message (borrowed for the call). */
 struct bus_handler {
@@ -68,12 +70,14 @@ struct bus_counters {
 	uint64_t bad_message;	  /* did not decode, too long */
 	uint64_t bad_role;	  /* a message that this role may not send */
 	uint64_t version_refused; /* Hello of another bus version */
+	uint64_t key_refused;	  /* TCP: a connection with a key that is not the sender role's */
 };
 
-/* Binds our inboxes and connects our outboxes below run_dir (0700, made if missing).
+/* Binds our inboxes and connects our outboxes: below run_dir (0700, made if missing), or as tcp says if
+ * it is not NULL (borrowed; its own_key is not needed any more afterwards).
  * state is handed to the handlers. Caller owns the result. */
 NODISCARD enum err bus_open(struct bus **ret_bus, enum role self, const char *run_dir,
-	const struct bus_inbox *inbox, void *state);
+	const struct bus_tcp *tcp, const struct bus_inbox *inbox, void *state);
 void bus_close(struct bus **bus);
 
 /* Encodes and queues msg (a YIn of the receiver, described by fields). ERR_UNAVAILABLE while the

@@ -18,6 +18,7 @@
 
 #include <sodium.h>
 
+#include "bus_tcp.h"
 #include "clock.h"
 #include "confine.h"
 #include "log.h"
@@ -36,6 +37,8 @@ struct service {
 	const struct service_spec *spec;
 	char dir[512], run_dir[600], state_dir[600];
 	void *conf, *state;
+	struct bus_tcp tcp; /* .conf is always set, the keys if tcp_on */
+	bool tcp_on;
 	struct bus *bus;
 	struct ctl_server *ctl;
 	int signal_fd, lock_fd;
@@ -213,6 +216,13 @@ static void loop_run(struct service *s)
 
 /* ---- the ritual ---- */
 
+static void usage_keys(const struct conf_key *keys, size_t n, FILE *f)
+{
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "  [%s] %s = %s\n      %s\n", keys[i].section + (keys[i].section[0] == '+'),
+			keys[i].key, keys[i].def == NULL ? "" : keys[i].def, keys[i].help);
+}
+
 static void usage(const struct service_spec *spec, FILE *f)
 {
 	fprintf(f,
@@ -222,10 +232,8 @@ static void usage(const struct service_spec *spec, FILE *f)
 		"  --verbose   log more (never addresses or names)\n"
 		"  --version\n\nKeys of node.ini that this service reads:\n",
 		role_name(spec->role), spec->what);
-	for (size_t i = 0; i < spec->n_keys; i++)
-		fprintf(f, "  [%s] %s = %s\n      %s\n",
-			spec->keys[i].section + (spec->keys[i].section[0] == '+'), spec->keys[i].key,
-			spec->keys[i].def == NULL ? "" : spec->keys[i].def, spec->keys[i].help);
+	usage_keys(spec->keys, spec->n_keys, f);
+	usage_keys(bus_tcp_conf_keys, bus_tcp_conf_n_keys, f);
 }
 
 static enum err dirs_set(struct service *s, const char *dir)
@@ -271,10 +279,28 @@ static enum err conf_read(struct service *s)
 				: ERR_MALFORMED;
 	if (e == ERR_MALFORMED)
 		snprintf(why, sizeof(why), "holds a zero byte, so it is not text");
+	if (e == OK)
+		e = conf_parse(text, bus_tcp_conf_keys, bus_tcp_conf_n_keys, &s->tcp.conf, why);
 	if (e != OK)
 		log_error("node.ini: %s", why);
 	free(text);
-	return e;
+	return e != OK ? e : bus_tcp_check(&s->tcp.conf, &s->tcp_on);
+}
+
+/* Over TCP there is no bus without keys: a file that is missing ends the service here. */
+static enum err bus_keys_load(struct service *s)
+{
+	char name[32];
+
+	if (!s->tcp_on)
+		return OK;
+	snprintf(name, sizeof(name), "bus-%s.key", role_name(s->spec->role));
+	TRY(service_key_load(s, name, s->tcp.own_key, sizeof(s->tcp.own_key)));
+	for (enum role r = ROLE_TUNNEL; r < ROLES; r++) {
+		snprintf(name, sizeof(name), "bus-%s.pub", role_name(r));
+		TRY(service_key_load(s, name, s->tcp.public_key[r], sizeof(s->tcp.public_key[r])));
+	}
+	return OK;
 }
 
 /* Signals by file descriptor; no core dumps (they hold keys); no SIGPIPE. */
@@ -323,12 +349,14 @@ static enum err verb_show_bus(void *state, int argc, char *const *argv, struct c
 	(void)argc;
 	(void)argv;
 	ctl_row(o, "bus");
+	ctl_text(o, "over", s->tcp_on ? "tcp" : "ipc");
 	ctl_number(o, "sent", (int64_t)n->sent);
 	ctl_number(o, "received", (int64_t)n->received);
 	ctl_number(o, "dropped_full", (int64_t)n->dropped_full);
 	ctl_number(o, "bad_message", (int64_t)n->bad_message);
 	ctl_number(o, "bad_role", (int64_t)n->bad_role);
 	ctl_number(o, "version_refused", (int64_t)n->version_refused);
+	ctl_number(o, "key_refused", (int64_t)n->key_refused);
 	for (enum role r = ROLE_TUNNEL; r < ROLES; r++) {
 		if (!bus_pair_allowed(r, s->spec->role))
 			continue;
@@ -348,18 +376,21 @@ static enum err open_all(struct service *s)
 
 	TRY(lock_take(s));
 	TRY(state_dir_make(s));
+	TRY(bus_keys_load(s));
 	s->now = mono_now();
 	TRY(spec->init(s, s->conf, &s->state));
 	/* Before the bus, so that ZeroMQ's threads begin with as little. */
 	TRY(spec->confine != NULL ? spec->confine(s, s->state) : confine(CONFINE_DEFAULT));
-	enum err e = bus_open(&s->bus, spec->role, s->run_dir, spec->inbox, s->state);
+	enum err e = bus_open(&s->bus, spec->role, s->run_dir, s->tcp_on ? &s->tcp : NULL, spec->inbox,
+		s->state);
+	sodium_memzero(s->tcp.own_key, sizeof(s->tcp.own_key));
 	const struct ctl_verbs own = {spec->verbs, spec->n_verbs, s->state};
 	if (e == OK)
 		e = ctl_open(&s->ctl, spec->role, s->run_dir, &own, &common);
 	if (e != OK) {
-		log_error("run/: the bus cannot be opened: %s (socket paths hold at most 107 characters: "
-			  "is --dir too long?)",
-			e == ERR_IO ? strerror(errno) : err_str(e));
+		log_error("run/: the bus cannot be opened: %s (%s)", e == ERR_IO ? strerror(errno) : err_str(e),
+			s->tcp_on ? "node.ini: [bus] is the address of this service one of this machine?"
+				  : "socket paths hold at most 107 characters: is --dir too long?");
 	}
 	return e;
 }
@@ -424,6 +455,7 @@ int service_main(int argc, char **argv, const struct service_spec *spec)
 		goto out;
 	code = check ? 0 : run(s);
 out:
+	sodium_memzero(&s->tcp, sizeof(s->tcp));
 	free(s->conf);
 	free(s);
 	return code;

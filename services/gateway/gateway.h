@@ -7,6 +7,7 @@
 #include "core/door.h"
 #include "core/node.h"
 #include "core/order.h"
+#include "lib/net.h"
 #include "lib/sys/service.h"
 
 #define CLIENTS_MAX 16 /* pages open at once: tabs, the extension, a test or two */
@@ -14,6 +15,7 @@
 struct gateway_conf {
 	char name[24]; /* of the node */
 	uint64_t port; /* 0: no page */
+	struct net_addr listen;
 	char page[512];
 	struct settings first; /* used until the user changes something */
 };

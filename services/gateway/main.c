@@ -25,6 +25,9 @@ static const struct conf_key keys[] = {
 	{"node", "name", CONF_TEXT, CONF(name), "", 0, 0, "what the operator calls this node"},
 	{"gateway", "port", CONF_U64, CONF(port), "8787", 0, 65535,
 		"TCP port of the web page on 127.0.0.1; 0: no page"},
+	{"gateway", "listen", CONF_ADDR, CONF(listen), "127.0.0.1", 0, 0,
+		"IPv4 address of the page; another than loopback only in a container whose port is published "
+		"on loopback (it answers to no other name than 127.0.0.1 and localhost)"},
 	{"gateway", "page", CONF_TEXT, CONF(page), "", 0, 0,
 		"folder of the web page; empty: the one installed with this program"},
 	{"gateway", "hops", CONF_U64, CONF(first.n_hops), "3", 1, 3,

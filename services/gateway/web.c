@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The port on 127.0.0.1: the page's files over HTTP, and the loop that serves port and bus
+/* The port on loopback: the page's files over HTTP, and the loop that serves port and bus
  * together.
  *
  * libwebsockets waits with its own poll. The descriptors that wake the bus are duplicated and
@@ -122,9 +122,10 @@ static enum err vhost_open(struct web *w)
 		.def = "index.html",
 		.extra_mimetypes = mime_types};
 	struct gateway *g = w->g;
+	char address[NET_TEXT_MAX];
 	struct lws_context_creation_info info = {
 		.port = g->conf->port == 0 ? CONTEXT_PORT_NO_LISTEN : (int)g->conf->port,
-		.iface = "127.0.0.1",
+		.iface = net_addr_show(&g->conf->listen, address),
 		.protocols = protocols,
 		.mounts = g->page_there ? &mount : NULL,
 		.headers = headers,
@@ -141,7 +142,7 @@ static enum err vhost_open(struct web *w)
 	w->vhost = lws_create_vhost(w->lws, &info);
 	if (w->vhost != NULL)
 		return OK;
-	log_error("127.0.0.1 port %llu: %s; choose another as [gateway] port in node.ini",
+	log_error("%s port %llu: %s; choose another as [gateway] port in node.ini", info.iface,
 		(unsigned long long)g->conf->port,
 		errno == 0 ? "cannot be opened" : strerror(errno));
 	return ERR_IO;

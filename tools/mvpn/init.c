@@ -71,37 +71,6 @@ static int key_make(const char *dir, const char *name, enum key_form form)
 	return code;
 }
 
-static const char template[] =
-	"# Settings of this node that change rarely; what the page changes is kept by the gateway.\n"
-	"# Each service lists its keys: mvpn-tunnel --help, mvpn-discovery --help, ...\n"
-	"[node]\n"
-	"name = %s\n"
-	"# geo = /usr/share/mvpn/geo.csv\n\n"
-	"[tunnel]\n"
-	"port = 51820\n"
-	"# public4 = 192.0.2.1\n"
-	"# public6 = 2001:db8::1\n\n"
-	"[discovery]\n"
-	"# Nodes to begin with, one a line (`mvpn word --endpoint ADDRESS:PORT` on such a node):\n"
-	"# bootstrap = <node id>@<WireGuard key>@<address:port>\n\n"
-	"[router]\n"
-	"# redis = /run/redis/redis-server.sock\n\n"
-	"[ledger]\n"
-	"backend = none\n\n"
-	"[gateway]\n"
-	"port = 8787\n";
-
-static int conf_make(const char *dir, const char *name)
-{
-	char path[600], text[2048];
-
-	snprintf(path, sizeof(path), "%s/node.ini", dir);
-	if (access(path, F_OK) == 0)
-		return 0;
-	snprintf(text, sizeof(text), template, name);
-	return file_write_atomic(path, text, strlen(text)) == OK ? 0 : complain(path);
-}
-
 static int key_read(const char *dir, const char *name, uint8_t ret_key[KEY_SIZE])
 {
 	char path[600], *text;
@@ -121,6 +90,70 @@ static int key_read(const char *dir, const char *name, uint8_t ret_key[KEY_SIZE]
 	if (bad)
 		fprintf(stderr, "mvpn: %s: not %d hexadecimal digits\n", path, 2 * KEY_SIZE);
 	return bad;
+}
+
+/* The public half of a key pair as its file holds it, anew at each init: it follows the secret one. */
+static int public_make(const char *dir, enum role r)
+{
+	uint8_t key[KEY_SIZE], pk[KEY_SIZE];
+	char name[32], path[600], text[2 * KEY_SIZE + 2];
+
+	snprintf(name, sizeof(name), "bus-%s.key", role_name(r));
+	if (key_read(dir, name, key) != 0)
+		return 1;
+	crypto_scalarmult_base(pk, key);
+	sodium_memzero(key, sizeof(key));
+	sodium_bin2hex(text, sizeof(text), pk, sizeof(pk));
+	strcat(text, "\n");
+	snprintf(path, sizeof(path), "%s/keys/bus-%s.pub", dir, role_name(r));
+	return file_write_atomic(path, text, strlen(text)) == OK ? 0 : complain(path);
+}
+
+/* One pair per role, for a bus over TCP (lib/sys/bus_tcp.h). */
+static int bus_keys_make(const char *dir)
+{
+	for (enum role r = ROLE_TUNNEL; r < ROLES; r++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "bus-%s.key", role_name(r));
+		if (key_make(dir, name, KEY_HEX) != 0 || public_make(dir, r) != 0)
+			return 1;
+	}
+	return 0;
+}
+
+static const char template[] =
+	"# Settings of this node that change rarely; what the page changes is kept by the gateway.\n"
+	"# Each service lists its keys: mvpn-tunnel --help, mvpn-discovery --help, ...\n"
+	"[node]\n"
+	"name = %s\n"
+	"# geo = /usr/share/mvpn/geo.csv\n\n"
+	"[tunnel]\n"
+	"port = 51820\n"
+	"# public4 = 192.0.2.1\n"
+	"# public6 = 2001:db8::1\n\n"
+	"[discovery]\n"
+	"# Nodes to begin with, one a line (`mvpn word --endpoint ADDRESS:PORT` on such a node):\n"
+	"# bootstrap = <node id>@<WireGuard key>@<address:port>\n\n"
+	"# The bus over TCP, for services that share no folder; the address of each of the five:\n"
+	"# [bus]\n"
+	"# tunnel = 10.0.0.1\n\n"
+	"[router]\n"
+	"# redis = /run/redis/redis-server.sock\n\n"
+	"[ledger]\n"
+	"backend = none\n\n"
+	"[gateway]\n"
+	"port = 8787\n";
+
+static int conf_make(const char *dir, const char *name)
+{
+	char path[600], text[2048];
+
+	snprintf(path, sizeof(path), "%s/node.ini", dir);
+	if (access(path, F_OK) == 0)
+		return 0;
+	snprintf(text, sizeof(text), template, name);
+	return file_write_atomic(path, text, strlen(text)) == OK ? 0 : complain(path);
 }
 
 /* Public halves of identity.key and tunnel.key as hex. */
@@ -158,7 +191,7 @@ int node_init(const char *dir, const char *name)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (key_make(dir, keys[i].name, keys[i].form) != 0)
 			return 1;
-	if (conf_make(dir, name) != 0 || public_names(dir, id, wg) != 0)
+	if (bus_keys_make(dir) != 0 || conf_make(dir, name) != 0 || public_names(dir, id, wg) != 0)
 		return 1;
 	printf("node_id %s\nwg_pk %s\n", id, wg);
 	return 0;

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""docker-compose up, really run: what it promises (compose/README.md), looked at from outside."""
+import hashlib
+import subprocess
+
+import pytest
+
+from kit import RELAYS, SERVICES, UID, WEB, docker, in_engine, run, wait_until
+
+NET_ADMIN = 1 << 12
+ADDRESS = {"relay3": "203.0.113.10", "relay4": "198.18.0.10", "relay5": "198.18.128.10", "relay6": "198.19.0.10",
+           "relay7": "192.0.2.138"}
+BLOB = 6 << 20
+
+
+def test_demo_shows_three_hops_and_the_exits_address(ipc):
+    p = ipc.compose("run", "--rm", "demo", check=False)
+    assert p.returncode == 0, p.stdout + p.stderr
+    hops = ipc.mvpn("route")["hops"]
+    assert len({h["country"] for h in hops}) == len({h["asn"] for h in hops}) == 3
+    for h in hops:
+        assert h["name"] in p.stdout
+    assert ipc.fetch("/whoami") == ADDRESS[hops[2]["name"]] and ADDRESS[hops[2]["name"]] in p.stdout
+
+
+def test_page_is_published_on_loopback(ipc):
+    page = "http://127.0.0.1:8787/"
+    assert "<!doctype html>" in run(*in_engine("curl", "-s", page)).stdout
+    bound = run(*in_engine("ss", "-Hltn", "sport = 8787")).stdout.split()
+    assert "127.0.0.1:8787" in bound and "0.0.0.0:8787" not in bound and "[::]:8787" not in bound
+
+
+@pytest.mark.parametrize("service", SERVICES + ["redis", "relay1", "relay3", "web", "dns", "internet"])
+def test_containers_hold_nothing_they_do_not_need(ipc, service):
+    c = ipc.inspect(service)
+    assert c["HostConfig"]["ReadonlyRootfs"] and c["HostConfig"]["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in c["HostConfig"]["SecurityOpt"]
+    assert c["HostConfig"]["Memory"] > 0 and c["HostConfig"]["PidsLimit"] > 0 and c["HostConfig"]["NanoCpus"] > 0
+    assert c["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    allowed = NET_ADMIN if service == "tunnel" or service.startswith("relay") else 0
+    # Besides the tunnel, what starts it.
+    supervised = {"mvpn-tunnel", "relay", "runsvdir", "runsv"}
+    status = ipc.exec(service, "sh", "-c", "cat /proc/[0-9]*/status").stdout
+    processes = [{k: v.strip() for k, _, v in (line.partition(":") for line in ("Name:" + p).splitlines())}
+                 for p in status.split("Name:")[1:]]
+    assert len(processes) >= (14 if service.startswith("relay") else 2)  # with the one that looks
+    for p in processes:
+        assert set(p["Uid"].split()) == set(p["Gid"].split()) == {UID}
+        assert p["NoNewPrivs"] == "1"
+        tunnel = allowed if p["Name"] in supervised else 0
+        assert (int(p["CapEff"], 16) | int(p["CapPrm"], 16) | int(p["CapInh"], 16)) & ~tunnel == 0
+        if p["Pid"] == "1":
+            assert int(p["CapBnd"], 16) & ~NET_ADMIN == 0
+
+
+def test_images_are_small():
+    for image in ("mvpn-node", "mvpn-world"):
+        assert int(docker("image", "inspect", "-f", "{{.Size}}", image)) < 200 << 20
+
+
+def secrets_of(d):
+    found = set()
+    for service in SERVICES + RELAYS:
+        text = d.exec(service, "sh", "-c", "cat /node/keys/*.key /node/keys/*.token 2>/dev/null || true").stdout
+        found |= set(text.split())
+    return found
+
+
+def test_no_secret_is_to_be_seen(ipc):
+    secrets = secrets_of(ipc)
+    assert len(secrets) == 10 + len(RELAYS) * 10  # 5 and a bus key per role, each
+    ids = docker("ps", "-aq").split()
+    seen = docker("inspect", *ids) + ipc.compose("logs", "--no-color").stdout + docker("history", "--no-trunc", "mvpn-node")
+    save = subprocess.run(["docker", "save", "mvpn-node", "mvpn-world"], capture_output=True, check=True).stdout
+    assert len(save) > 50 << 20
+    for s in secrets:
+        assert s not in seen and s.encode() not in save
+
+
+def test_each_role_sees_its_own_keys(ipc):
+    own = {"tunnel": "tunnel.key", "discovery": "identity.key", "router": "reputation.key", "ledger": "wallet.key",
+           "gateway": "ui.token"}
+    for service, key in own.items():
+        there = {f for f in ipc.exec(service, "ls", "/node/keys").stdout.split() if not f.endswith(".pub")}
+        assert there == {key, f"bus-{service}.key"}
+        assert ipc.exec(service, "sh", "-c", "echo x >/node/keys/x", check=False).returncode != 0
+
+
+def test_others_get_nothing_of_the_bus(ipc):
+    """Another user with the volume, and our user without it."""
+    volume = f"{ipc.project}_run:/node/run"
+    ask = ["mvpn-node", "routerctl", "status"]
+    assert run("docker", "run", "--rm", "-v", volume, *ask, check=False).returncode == 0
+    assert run("docker", "run", "--rm", "-v", volume, "--user", "12345", *ask, check=False).returncode != 0
+    assert run("docker", "run", "--rm", *ask, check=False).returncode != 0
+
+
+def test_up_again_changes_nothing(ipc):
+    def state():
+        return {s: (ipc.id(s), ipc.inspect(s)["State"]["StartedAt"]) for s in SERVICES + RELAYS + ["redis", "web"]}
+
+    before = state()
+    ipc.compose("up", "-d", "--no-build")
+    assert state() == before
+
+
+@pytest.mark.parametrize("service", SERVICES + ["redis", "relay6", "internet"])
+def test_a_killed_container_comes_back(ipc, service):
+    ipc.connect("JP")
+    restarts = ipc.inspect(service)["RestartCount"]
+    ipc.kill(service)
+    wait_until(lambda: ipc.inspect(service)["RestartCount"] > restarts, what="it was started again")
+    if service in SERVICES:
+        wait_until(lambda: ipc.ctl(service, "status") is not None, what="it answers")
+    wait_until(lambda: ipc.mvpn("status"), what="the node answers")
+    if service == "relay6":
+        wait_until(lambda: ipc.ctl("tunnel", "status", at=service), what="the relay answers")
+    wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay6"], what="pages come from the same exit")
+
+
+def test_rolling_restart_loses_no_byte(ipc, tmp_path):
+    """One download, during which each service and Redis is restarted, and one relay that is not on the route."""
+    hops = {h["name"] for h in ipc.connect()}
+    spare = next(r for r in RELAYS if r not in hops and r != "relay1")
+    load = subprocess.Popen(ipc.in_network("tunnel", "curl", "-sf", "-o", str(tmp_path / "blob"),
+                                           f"{WEB}/blob?bytes={BLOB}&seed=roll&rate={BLOB // 12}"))
+    done = []
+    for service in ("discovery", "router", "ledger", "gateway", "redis", spare):
+        ipc.compose("restart", "-t", "5", service)
+        done += [service] if load.poll() is None else []
+    assert load.wait() == 0
+    body = (tmp_path / "blob").read_bytes()
+    assert hashlib.sha256(body).hexdigest() == ipc.fetch(f"/blob-sha256?bytes={BLOB}&seed=roll")
+    assert done, "the download had ended before the restarts"
+
+
+def test_partition_and_return(ipc):
+    assert ipc.connect("JP")[2]["name"] == "relay6"
+    network, relay = f"{ipc.project}_jp-ca", ipc.id("relay6")
+    docker("network", "disconnect", network, relay)
+    try:
+        ipc.connect("SE")
+        wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay4"], what="pages come through others")
+    finally:
+        docker("network", "connect", "--ip", ADDRESS["relay6"], network, relay)
+    ipc.connect("JP")
+    wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay6"], what="the relay is an exit again")
+
+
+def test_more_relays_are_discovered(ipc):
+    ipc.compose("up", "-d", "--no-build", "--scale", "relay=2")
+    exits = lambda: [e for e in ipc.mvpn("exits").get("exits", []) if e["country"] == "CA"]
+    wait_until(lambda: len(exits()) == 2, what="the client knows both")
+    ipc.connect("CA")
+    wait_until(lambda: ipc.fetch("/whoami").startswith("198.19.128."), what="pages come through one of them")
+    ipc.compose("up", "-d", "--no-build", "--scale", "relay=0")
+
+
+def test_state_survives_down_and_up(ipc):
+    def kept():
+        read = lambda s, what: ipc.exec(s, "sh", "-c", what).stdout
+        return {
+            "identity": read("discovery", "cat /node/keys/identity.key"),
+            "relay": read("relay3", "cat /node/keys/identity.key"),
+            "guards": read("router", "cat /node/state/router/guards"),
+            "settings": read("gateway", "cat /node/state/gateway/*"),
+            "ledger": {k: v for k, v in ledger().items() if not k.startswith("sessions_")},
+        }
+
+    def ledger():
+        return ipc.ctl("ledger", "status")["status"][0]
+
+    ipc.connect("NL")  # asks to be paid
+    assert ipc.fetch(f"/blob?bytes={BLOB}&seed=pay", "-o", "/dev/null", "-w", "%{size_download}") == str(BLOB)
+    wait_until(lambda: ledger()["tickets_issued"] > 0, what="a ticket was given")
+    ipc.exec("gateway", "mvpn", "disconnect")
+    wait_until(lambda: ledger()["sessions_payer"] == 0, what="no session is left that could be paid")
+    before = kept()
+    ipc.down()
+    ipc.up()
+    after = kept()
+    assert after == before
