@@ -149,7 +149,8 @@ deps:
 	@tools/deps.sh
 
 # The small internet with a client connected through three hops; ONCE=1 ends after the page came.
-run: deps
+run:
+	@tools/deps.sh run
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@bin/lab run $(if $(ONCE),--once) $(LAB_ARGS)
 

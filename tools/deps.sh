@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# deps.sh [bench]: installs what is missing to build, run and test on Debian 12; with `bench` also the tunnels
-# that `make bench` measures beside ours. Does nothing when nothing is missing.
+# deps.sh [run|bench]: installs what is missing to build, run and test on Debian 12; `run`: not what only the
+# tests need; `bench`: also the tunnels that `make bench` measures beside ours. Does nothing when nothing is
+# missing.
 # A package list or database that another process holds is waited for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,25 +16,27 @@ run=(redis-server nftables iproute2 iputils-ping runit util-linux procps dnsmasq
 test=(libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck valgrind
 	python3-pytest python3-zmq python3-nacl python3-cryptography
 	wireguard-go wireguard-tools iperf3 tcpdump chromium fonts-dejavu-core openssl)
-bench=()
-if [ "${1:-}" = bench ]; then
-	bench=(nebula openvpn fastd tinc)
-fi
+bench=(nebula openvpn fastd tinc)
+# A container engine for tests/compose; one that is there already stays.
+declare -A engine=([dockerd]=docker.io [docker-compose]=docker-compose [mmdebstrap]=mmdebstrap [tini]=tini
+	[iptables]=iptables)
 
 have() {
 	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
 }
 
+wanted=("${build[@]}" "${run[@]}")
+[ "${1:-}" = run ] || wanted+=("${test[@]}")
+[ "${1:-}" != bench ] || wanted+=("${bench[@]}")
 missing=()
-for p in "${build[@]}" "${run[@]}" "${test[@]}" "${bench[@]}"; do
+for p in "${wanted[@]}"; do
 	have "$p" || missing+=("$p")
 done
-# A container engine for tests/compose; one that is there already stays.
-declare -A engine=([dockerd]=docker.io [docker-compose]=docker-compose [mmdebstrap]=mmdebstrap [tini]=tini
-	[iptables]=iptables)
-for program in "${!engine[@]}"; do
-	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${engine[$program]}")
-done
+if [ "${1:-}" != run ]; then
+	for program in "${!engine[@]}"; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${engine[$program]}")
+	done
+fi
 if ! command -v npm >/dev/null; then
 	missing+=(nodejs npm)
 fi

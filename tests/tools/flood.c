@@ -112,7 +112,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: flood ADDRESS PORT PUBLIC-KEY-HEX PER-SECOND (as root)\n");
 		return 2;
 	}
-	to.sin_port = htons((uint16_t)atoi(argv[2]));
+	to.sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10));
 	memcpy(text + 8, pk, sizeof(pk));
 	hash_of(mac1_key, text, sizeof(text), NULL, 0);
 	for (int i = 0; i < FORGED; i++)
