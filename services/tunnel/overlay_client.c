@@ -335,6 +335,13 @@ static void on_dead(void *ctx, struct route *r, unsigned int hop)
 	router_tell(o, mvpn_RouterIn_route_dead_tag, &m);
 }
 
+static uint64_t on_used(void *ctx, struct route *r, unsigned int hop)
+{
+	const struct hop *h = live_of(r)->hops[hop];
+
+	return h == NULL ? 0 : meter_used(&record_of(ctx, h->session)->meter);
+}
+
 static void on_suspect(void *ctx, struct route *r, unsigned int hop)
 {
 	mvpn_RouterIn m = mvpn_RouterIn_init_zero;
@@ -366,6 +373,7 @@ static void on_measured(void *ctx, struct route *r, enum err err, dur_t rtt)
 
 void client_sink_set(struct route_sink *s)
 {
+	s->used = on_used;
 	s->open = on_open;
 	s->handshake = on_handshake;
 	s->request = on_request;

@@ -701,6 +701,12 @@ static inline void on_failed(
 	w->n_failed++;
 }
 
+static inline uint64_t on_used(void *ctx, struct route *r, unsigned int hop)
+{
+	(void)ctx, (void)r, (void)hop; /* nothing costs anything here */
+	return 0;
+}
+
 static inline void on_suspect(void *ctx, struct route *r, unsigned int hop)
 {
 	(void)ctx, (void)r, (void)hop; /* recovery begins with the verdict here: the worst case */
@@ -1110,7 +1116,7 @@ static inline struct world *world_new(uint32_t seed_number)
 	w->now.ns = DUR_S(1000).ns;
 	w->wall.s = 1800000000;
 	w->delay_us = 10000;
-	w->route_sink = (struct route_sink){w, on_open, on_handshake, on_request, on_echo, on_carry,
+	w->route_sink = (struct route_sink){w, on_used, on_open, on_handshake, on_request, on_echo, on_carry,
 		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, NULL};
 	w->control_sink = (struct control_sink){.ctx = w,
 		.send = on_control_send,

@@ -92,30 +92,27 @@ def test_a_stock_wireguard_uses_our_exit(lab, device):
     assert denied >= 3
 
 
-def test_nodes_with_several_workers(lab, client):
+def test_nodes_with_several_workers(fresh_client):
     """Every node with four workers: what a worker gets is its own, or is handed over and counted."""
+    lab, client = fresh_client.lab, fresh_client
     relays = [h["name"] for h in lab.hosts() if h["kind"] == "relay"]
-    before = {host: set_tunnel(lab, host, workers=4) for host in [*relays, "client"]}
-    try:
-        client.connect(hops=3)
-        n = 20 * MIB
-        for family in ("4", "6"):
-            got = client.sh(f"curl -{family} -sS --fail 'http://web.test/blob?bytes={n}&seed=5' | sha256sum")
-            want = client.sh(f"curl -{family} -sS --fail 'http://web.test/blob-sha256?bytes={n}&seed=5'")
-            assert got.split()[0] == want.split()[0]
-        for host in (h["name"] for h in client.hops()):
-            workers = lab.ctl(host, "tunnel", "show", "workers")["workers"]
-            assert len(workers) == 4
-            assert sum(w["moved_lost"] for w in workers) == 0
-            moved = {kind: sum(w[f"moved_{kind}"] for w in workers) for kind in ("tun", "messages", "initiations")}
-            assert sum(w["moved_in"] for w in workers) == sum(moved.values())
-            # Handshakes land anywhere, and a train may hold messages of several workers. The exit's device knows
-            # the owner by the address that it lent; where the kernel takes no program, by what it learned.
-            assert moved["messages"] + moved["initiations"] < 100, workers
-            assert moved["tun"] == 0 or moved["tun"] < 500 and "by flows" in lab.logs(host, "tunnel"), workers
-            # Had a worker been given a packet of another's session, it had found no session for it.
-            assert sum(w["tun_no_peer"] + w["rx_no_index"] for w in workers) < 100, workers
-    finally:
-        client.mvpn("disconnect", check=False)
-        for host, text in before.items():
-            restart(lab, host, text)
+    for host in [*relays, "client"]:
+        set_tunnel(lab, host, workers=4)
+    client.connect(hops=3)
+    n = 20 * MIB
+    for family in ("4", "6"):
+        got = client.sh(f"curl -{family} -sS --fail 'http://web.test/blob?bytes={n}&seed=5' | sha256sum")
+        want = client.sh(f"curl -{family} -sS --fail 'http://web.test/blob-sha256?bytes={n}&seed=5'")
+        assert got.split()[0] == want.split()[0]
+    for host in (h["name"] for h in client.hops()):
+        workers = lab.ctl(host, "tunnel", "show", "workers")["workers"]
+        assert len(workers) == 4
+        assert sum(w["moved_lost"] for w in workers) == 0
+        moved = {kind: sum(w[f"moved_{kind}"] for w in workers) for kind in ("tun", "messages", "initiations")}
+        assert sum(w["moved_in"] for w in workers) == sum(moved.values())
+        # Handshakes land anywhere, and a train may hold messages of several workers. The exit's device knows
+        # the owner by the address that it lent; where the kernel takes no program, by what it learned.
+        assert moved["messages"] + moved["initiations"] < 100, workers
+        assert moved["tun"] == 0 or moved["tun"] < 500 and "by flows" in lab.logs(host, "tunnel"), workers
+        # Had a worker been given a packet of another's session, it had found no session for it.
+        assert sum(w["tun_no_peer"] + w["rx_no_index"] for w in workers) < 100, workers

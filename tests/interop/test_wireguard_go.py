@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -495,18 +496,25 @@ def test_wg_quick(world, tmp_path):
 SPEED = 60  # REKEY_AFTER_TIME is two seconds then
 
 
+def pings_by_a_fast_clock(world):
+    """What ping said of 800 pings from left to right, and how many times 120 s of our clock they took."""
+    start = time.monotonic()
+    p = world.left.run("ping", "-c", "800", "-i", "0.01", "-W", "2", "-q", "10.9.0.2")
+    return p.stdout, (time.monotonic() - start) * SPEED / 120
+
+
 def test_rekeys_under_traffic(world):
     """Our clock runs sixty times as fast as theirs: keys are renewed every 120 s of it, more than three
     times, and no packet is lost for that."""
     a, b = world.pair(env={"LD_PRELOAD": f"{TOOLS}/fast_clock.so", "TEST_CLOCK_SPEED": str(SPEED)})
     reaches(world.left, "10.9.0.2")
     capture = Capture(world.right, "wire")
-    p = world.left.run("ping", "-c", "800", "-i", "0.01", "-W", "2", "-q", "10.9.0.2")
-    assert " 0% packet loss" in p.stdout, p.stdout
+    said, intervals = pings_by_a_fast_clock(world)
+    assert " 0% packet loss" in said, said
     begun = [u for u in map(udp_of, capture.frames()) if u and u[5][0] == 1]
     capture.close()
     assert {u[3] for u in begun} == {5001}, "who began renews"
-    assert 3 <= len(begun) <= 5, len(begun)
+    assert 3 <= len(begun) <= intervals + 1, (len(begun), intervals)
     a.close()
     assert a.counters()["tx_no_keys"] == 0 and a.counters()["rx_not_opened"] == 0
 
@@ -516,9 +524,10 @@ def test_who_did_not_begin_renews_in_time(world):
     a, b = world.pair(env={"LD_PRELOAD": f"{TOOLS}/fast_clock.so", "TEST_CLOCK_SPEED": str(SPEED)})
     reaches(world.right, "10.9.0.1")
     capture = Capture(world.right, "wire")
-    p = world.left.run("ping", "-c", "800", "-i", "0.01", "-W", "2", "-q", "10.9.0.2")
-    assert int(re.search(r"(\d+) received", p.stdout).group(1)) >= 790, p.stdout
-    assert 3 <= len([u for u in map(udp_of, capture.frames()) if u and u[3] == 5001 and u[5][0] == 1]) <= 6
+    said, intervals = pings_by_a_fast_clock(world)
+    assert int(re.search(r"(\d+) received", said).group(1)) >= 790, said
+    begun = [u for u in map(udp_of, capture.frames()) if u and u[3] == 5001 and u[5][0] == 1]
+    assert 3 <= len(begun) <= intervals + 2, (len(begun), intervals)
     capture.close()
 
 

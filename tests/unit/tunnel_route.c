@@ -11,6 +11,7 @@
 
 /* What a route asked of its sink, in order, as text: one letter and the hop. */
 struct bench {
+	uint64_t used_bytes; /* as every hop's session counts */
 	struct rng rng;
 	struct route r, old;
 	struct route_sink sink;
@@ -100,6 +101,14 @@ static void on_failed(void *ctx, struct route *r, unsigned int hop, enum err err
 	note(b, 'F', hop);
 }
 
+static uint64_t on_used(void *ctx, struct route *r, unsigned int hop)
+{
+	struct bench *b = ctx;
+
+	(void)r, (void)hop;
+	return b->used_bytes;
+}
+
 static void on_suspect(void *ctx, struct route *r, unsigned int hop)
 {
 	(void)r;
@@ -135,7 +144,7 @@ static int setup(void **state)
 	struct bench *b = calloc(1, sizeof(*b));
 
 	rng_init(&b->rng, seed);
-	b->sink = (struct route_sink){b, on_open, on_handshake, on_request, on_echo, on_carry,
+	b->sink = (struct route_sink){b, on_used, on_open, on_handshake, on_request, on_echo, on_carry,
 		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, on_measured};
 	b->now.ns = DUR_S(100).ns;
 	*state = b;
@@ -474,6 +483,46 @@ static void silent_middle_is_suspect_before_it_is_dead(void **state)
 	}
 }
 
+/* The entry waits for its payment and passes nothing: those behind it are not to blame, for a while. */
+static void silence_for_want_of_payment_is_excused(void **state)
+{
+	struct bench *b = *state;
+	const overlay_Notice want = {overlay_Reason_REASON_PAYMENT, 8 << 20, 7 << 20};
+	int told = 0;
+
+	build(b, &b->r, 1, 3, 1);
+	run(b, &b->r, 5000, 3, false);
+	seen(b);
+	for (int s = 0; s < 13; s++) {
+		const char *log;
+
+		route_on_notice(&b->r, b->now, 0, &want, &b->sink);
+		b->used_bytes += 1 << 20;
+		run(b, &b->r, 1000, 1, true);
+		log = seen(b);
+		told += count(log, "S1") + count(log, "D1");
+		assert_true(s >= 10 || told == 0);
+	}
+	assert_int_equal(told, 2);
+}
+
+/* It may still pass a MiB, or was paid and passed more: then it is not for that. */
+static void silence_before_and_after_payment_counts(void **state)
+{
+	struct bench *b = *state;
+	const overlay_Notice want = {overlay_Reason_REASON_PAYMENT, 8 << 20, 7 << 20};
+
+	for (int passed = 0; passed <= 2; passed += 2) {
+		build(b, &b->r, 1, 3, 1);
+		run(b, &b->r, 5000, 3, false);
+		seen(b);
+		route_on_notice(&b->r, b->now, 0, &want, &b->sink);
+		b->used_bytes += (uint64_t)passed << 20;
+		run(b, &b->r, 700, 1, true);
+		assert_int_equal(count(seen(b), "S1"), 1);
+	}
+}
+
 static void dead_hop_is_noticed_without_traffic_too(void **state)
 {
 	struct bench *b = *state;
@@ -789,6 +838,8 @@ int main(void)
 		T(quiet_route_echoes_each_hop_every_two_seconds),
 		T(dead_hop_is_noticed_within_1200_ms_under_traffic),
 		T(silent_middle_is_suspect_before_it_is_dead),
+		T(silence_for_want_of_payment_is_excused),
+		T(silence_before_and_after_payment_counts),
 		T(dead_hop_is_noticed_without_traffic_too),
 		T(answered_data_keeps_the_alarm_off),
 		T(silence_of_the_destination_is_not_death),

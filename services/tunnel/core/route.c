@@ -472,8 +472,10 @@ void route_on_notice(struct route *r, mono_t now, unsigned int hop, const overla
 	if (hop >= r->n_hops)
 		return;
 	route_on_heard(r, now, hop);
+	if (notice->reason == overlay_Reason_REASON_PAYMENT) /* paying is the ledger's business */
+		route_unpaid(r, now, hop, notice, sink);
 	if (notice->reason != overlay_Reason_REASON_DRAINING)
-		return; /* payment is the ledger's business */
+		return;
 	if (r->state == ROUTE_BUILDING)
 		fail(r, now, hop, ERR_UNAVAILABLE, "relay is restarting", sink);
 	else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING)

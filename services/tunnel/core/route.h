@@ -71,6 +71,9 @@
 #define ROUTE_CLOSE_PATIENCE DUR_MS(500) /* for all hops to answer Detach */
 #define ROUTE_ECHO_LOST DUR_MS(1500)	 /* answers later than this count as lost */
 #define ROUTE_STALL DUR_MS(500)		 /* a tick so late says that we slept, not the hops */
+#define ROUTE_UNPAID DUR_MS(1500) /* a relay that wants payment says so each second [P-47] */
+#define ROUTE_UNPAID_MAX DUR_S(10) /* it is not coming */
+#define ROUTE_UNPAID_SLACK (256u << 10) /* bytes by which its count and ours may differ meanwhile */
 #define ROUTE_ECHOES 16 /* echoes in flight per hop: 1.5 s of fast ones, and a few */
 #define ROUTE_MEASURE_SPACING DUR_MS(100)
 #define ROUTE_MEASURE_ECHOES 5
@@ -138,6 +141,8 @@ struct route_hop {
 	uint64_t history; /* last 64 echoes, 1: lost */
 	uint32_t n_history;
 	uint32_t n_answered;
+	mono_t unpaid_since, unpaid_at; /* it asked to be paid: first, last */
+	uint64_t unpaid_bytes;		/* by our count: having passed so many it passes no more */
 };
 
 /* What the exit lent. */
@@ -156,6 +161,8 @@ struct route;
  * is the entry. */
 struct route_sink {
 	void *ctx;
+	/* What was sent and received in hop's session, as its meter counts. */
+	uint64_t (*used)(void *ctx, struct route *r, unsigned int hop);
 	/* Make a session with a fresh key pair towards target, and initiate. hop 0: over UDP to
 	 * `ep`; else in relay frames of slot ROUTE_SLOT of hop - 1's session. An error comes back
 	 * by route_on_session_failed. */

@@ -11,6 +11,8 @@ void route_report_dead(struct route *r, unsigned int hop, const struct route_sin
 
 void route_echo_send(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink);
 /* ROUTE_MEASURE: the next echo, or the end. */
+void route_unpaid(struct route *r, mono_t now, unsigned int hop, const overlay_Notice *notice,
+	const struct route_sink *sink);
 void route_measure_next(struct route *r, mono_t now, const struct route_sink *sink);
 /* A route that is up: echoes when they are due, and the verdict. */
 void route_watch(struct route *r, mono_t now, const struct route_sink *sink);

@@ -166,6 +166,46 @@ static mono_t hop_due(const struct route *r, const struct route_hop *h, mono_t a
 	return mono_min(slow, fast.ns > alarm.ns ? fast : alarm);
 }
 
+static bool asked_lately(const struct route_hop *h, mono_t now)
+{
+	return h->unpaid_at.ns != 0 && mono_since(h->unpaid_at, now).ns < ROUTE_UNPAID.ns;
+}
+
+void route_unpaid(struct route *r, mono_t now, unsigned int hop, const overlay_Notice *notice,
+	const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+	const uint64_t left =
+		notice->credit_bytes > notice->used_bytes ? notice->credit_bytes - notice->used_bytes : 0;
+
+	if (!asked_lately(h, now))
+		h->unpaid_since = now;
+	h->unpaid_at = now;
+	h->unpaid_bytes = sink->used(sink->ctx, r, hop) + left;
+}
+
+/* It stopped where it said that it would; had it been paid since, more had passed. */
+static bool waits_for_payment(
+	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	const struct route_hop *h = &r->hops[hop];
+	uint64_t used;
+
+	if (!asked_lately(h, now) || mono_since(h->unpaid_since, now).ns >= ROUTE_UNPAID_MAX.ns)
+		return false;
+	used = sink->used(sink->ctx, r, hop);
+	return used + ROUTE_UNPAID_SLACK >= h->unpaid_bytes && used <= h->unpaid_bytes + ROUTE_UNPAID_SLACK;
+}
+
+/* Silence behind a relay that waits for its payment says nothing about those behind. */
+static bool excused(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	for (unsigned int k = 0; k < hop; k++)
+		if (waits_for_payment(r, now, k, sink))
+			return true;
+	return false;
+}
+
 static void watch_hop(
 	struct route *r, mono_t now, unsigned int hop, mono_t alarm, const struct route_sink *sink)
 {
@@ -174,6 +214,8 @@ static void watch_hop(
 	echoes_expire(h, now);
 	if (!mono_reached(hop_due(r, h, alarm), now))
 		return;
+	if (excused(r, now, hop, sink))
+		h->silent_echoes = 0;
 	report_suspect(r, hop, sink);
 	if (all_silent(r, h))
 		route_report_dead(r, hop, sink);
