@@ -201,14 +201,15 @@ static bool knowledge_awaited(struct router *r, struct when now)
 	return false;
 }
 
-/* While relays are still being found, that none fits is not yet an answer. */
+/* While relays are still being found, that none fits is not yet an answer. A single one is whom we were
+ * told of at the start: finding has hardly begun. */
 static bool directory_settled(struct router *r, struct when now)
 {
 	dur_t asked = mono_since(r->vpn.seek.since, now.mono);
 	dur_t still = mono_since(r->listed_changed_at, now.mono);
 
 	return asked.ns >= DIRECTORY_GROWS.ns ||
-	       (r->peers.complete && r->peers.n_listed > 0 && still.ns >= DIRECTORY_STILL.ns);
+	       (r->peers.complete && r->peers.n_listed > 1 && still.ns >= DIRECTORY_STILL.ns);
 }
 
 static void directory_watch(struct router *r, struct when now)
