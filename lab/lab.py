@@ -165,12 +165,20 @@ def links_of(c):
         raise LabError(f"the link emulator of lab {c.name} does not answer: {e}") from None
 
 
+# Option of `lab link`, the emulator's word for it, its units in one of ours, the most that it takes.
+LINK_NUMBERS = (("delay", "delay_us", 1000, 60000), ("jitter", "jitter_us", 1000, 60000), ("loss", "loss_ppm", 10000, 100),
+                ("rate", "rate_bps", 1000000, 1000000), ("queue", "queue_bytes", 1024, 65536))
+
+
 def link_settings(a):
     words = {}
-    for key, value, factor in (("delay_us", a.delay, 1000), ("jitter_us", a.jitter, 1000), ("loss_ppm", a.loss, 10000),
-                               ("rate_bps", a.rate, 1000000), ("queue_bytes", a.queue, 1024)):
-        if value is not None:
-            words[key] = round(value * factor)
+    for option, key, factor, top in LINK_NUMBERS:
+        value = getattr(a, option)
+        if value is None:
+            continue
+        if not 0 <= value <= top:
+            raise LabError(f"--{option} {value:g}: not a number from 0 to {top}")
+        words[key] = round(value * factor)
     if a.reorder is not None:
         words["reorder"] = int(a.reorder == "on")
     if a.state is not None:

@@ -214,8 +214,8 @@ static enum err verb_run(struct ctl_server *c, int argc, char *const *argv, stru
 		}
 	}
 	if (best == NULL)
-		return ctl_fail(o, ERR_INVALID, "no such command: %.60s; see --help",
-			argc > 0 ? argv[0] : "(none)");
+		return ctl_fail(o, ERR_INVALID, "no such command: %.60s%s%.60s; see --help",
+			argc > 0 ? argv[0] : "(none)", argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	/* argv[0] stays the last word of the verb, arguments follow. */
 	return best->run(state, argc - best_n + 1, argv + best_n - 1, o);
 }

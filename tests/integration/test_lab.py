@@ -188,7 +188,7 @@ def test_three_hundred_megabits(pair):
 
 @pytest.mark.parametrize("words, why", [
     (["link", "nobody"], "no host nobody"), (["link", "web", "--delay", "-1"], "not a number"),
-    (["link", "web", "--loss", "101"], "not a number"), (["kill", "web", "nothing"], "no service nothing"),
+    (["link", "web", "--loss", "101"], "--loss 101: not a number from 0 to 100"), (["kill", "web", "nothing"], "no service nothing"),
     (["exec", "nobody", "true"], "no host nobody"), (["--name", "nolab", "hosts"], "no lab nolab"),
     (["--name", "../x", "hosts"], "letter first")])
 def test_wrong_words_are_refused(bare_lab, words, why):
