@@ -1042,6 +1042,36 @@ static void another_country_is_made_before_the_old_breaks(void **state)
 	world_free(w);
 }
 
+/* Another number of hops by the exit in use, as there is no other. */
+static void other_hops_may_lead_to_the_same_exit(void **state)
+{
+	struct world *w = world_new(1, 5);
+	struct order build, *o;
+
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++)
+		relay_add(w, (struct relay){.as = i,
+				     .host = 1 + i,
+				     .roles = DESCRIPTOR_RELAY | (i == 0 ? (uint32_t)BOTH_EXITS : 0u)});
+	relays_learn(w);
+	world_ready(w);
+	orders_forget(w);
+	assert_int_equal(world_want(w, true, 1, NULL), OK);
+	build = *order_next(w, ORDER_BUILD);
+	tunnel_built(w, &build);
+	tunnel_probed(w, build.route, true);
+	world_pass(w, DUR_S(3));
+	orders_forget(w);
+	world_want(w, true, 2, NULL);
+	phase_is(w, PHASE_RECONNECTING, "moving to a route that fits your settings");
+	measures_answer(w);
+	o = order_next(w, ORDER_BUILD);
+	assert_non_null(o);
+	assert_int_equal(o->n_hops, 2);
+	assert_int_equal(o->hops[1], 0);
+	world_free(w);
+}
+
 static void a_country_without_exits_ends_the_old_route(void **state)
 {
 	struct world *w = ready_world();
@@ -1613,6 +1643,7 @@ int main(void)
 		cmocka_unit_test(the_schedule_changes_the_route_between_half_and_one_and_a_half),
 		cmocka_unit_test(an_interval_of_0_never_changes_it),
 		cmocka_unit_test(another_country_is_made_before_the_old_breaks),
+		cmocka_unit_test(other_hops_may_lead_to_the_same_exit),
 		cmocka_unit_test(a_country_without_exits_ends_the_old_route),
 		cmocka_unit_test(the_same_wish_again_changes_nothing),
 		cmocka_unit_test(off_closes_everything),

@@ -53,13 +53,14 @@ static void avoid_path(struct router *r, const struct path *p, struct avoid *a)
 	}
 }
 
-static void avoid_fill(struct router *r, enum path_use use, struct avoid *a)
+static void avoid_fill(struct router *r, enum path_use use, struct when now, struct avoid *a)
 {
 	const struct path *live = path_find(r, r->vpn.live);
 	const struct path *old = path_find(r, r->vpn.repair.of);
 
 	*a = (struct avoid){
-		.may_repeat = use == PATH_FOR_REPAIR || (use == PATH_FOR_USE && live == NULL)};
+		.may_repeat = use == PATH_FOR_REPAIR ||
+			      (use == PATH_FOR_USE && (live == NULL || !path_fits(r, live, now)))};
 	if (use != PATH_FOR_REPAIR && live != NULL)
 		avoid_path(r, live, a);
 	if (use == PATH_FOR_REPAIR && old != NULL)
@@ -240,7 +241,7 @@ enum err attempt_start(struct router *r, enum path_use use, struct when now,
 	const struct path *old = use == PATH_FOR_REPAIR ? path_find(r, r->vpn.repair.of) : NULL;
 	struct pick pick;
 
-	avoid_fill(r, use, &c.avoid);
+	avoid_fill(r, use, now, &c.avoid);
 	if (old != NULL)
 		c.exit = path_peer(r, old, old->n_hops - 1);
 	if (use == PATH_FOR_REPAIR && c.exit == PICK_NONE)
