@@ -115,4 +115,5 @@ def test_nodes_with_several_workers(fresh_client):
         assert moved["messages"] + moved["initiations"] < 100, workers
         assert moved["tun"] == 0 or moved["tun"] < 500 and "by flows" in lab.logs(host, "tunnel"), workers
         # Had a worker been given a packet of another's session, it had found no session for it.
-        assert sum(w["tun_no_peer"] + w["rx_no_index"] for w in workers) < 100, workers
+        strays = sum(c["n"] for c in lab.ctl(host, "tunnel", "show", "counters")["counters"] if c["counter"] == "no_holder")
+        assert sum(w["rx_no_index"] for w in workers) + strays < 100, (workers, strays)
