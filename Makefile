@@ -187,9 +187,15 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
+# The same, all targets together for SOAK_SECONDS, from the repository's corpora and SEED alone.
+SOAK_SECONDS ?= 600
+SEED ?= 1
+soak:
+	@tools/fuzz.sh $$(($(SOAK_SECONDS) / $(words $(LIBFUZZERS)))) $(SEED)
+
 clean:
 	rm -rf build bin
 
-.PHONY: all programs ui check clean deps run test integration e2e compose-test lint pure trace fuzz
+.PHONY: all programs ui check clean deps run test integration e2e compose-test lint pure trace fuzz soak
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
