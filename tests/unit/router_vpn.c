@@ -552,6 +552,38 @@ static void a_dead_entry_is_gone_round_by_another_guard(void **state)
 	world_free(w);
 }
 
+/* A machine that was without network for a while: the connections live on by the same exit. */
+static void nobody_answers_and_the_exit_is_not_given_up(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL);
+	unsigned int exit = relay_number(w, path_find(w->r, live)->hops[2].node_id), n = 0;
+	struct order *o, repair = {0};
+
+	(void)state;
+	world_spare(w);
+	tunnel_dead(w, live, 0);
+	for (int i = 0; i < 300; i++) {
+		while ((o = order_next(w, ORDER_BUILD)) != NULL) {
+			n++;
+			vpn_on_failed(w->r, o->route, 0, ERR_TIMEOUT, "no answer", w->now);
+		}
+		world_pass(w, DUR_MS(100));
+	}
+	assert_in_range(n, 30, 120); /* not without pause */
+	for (int i = 0; i < 20 && repair.exit_of == 0; i++) {
+		while ((o = order_next(w, ORDER_BUILD)) != NULL)
+			if (o->exit_of == live)
+				repair = *o;
+		world_pass(w, DUR_MS(100));
+	}
+	assert_int_equal(repair.exit_of, live);
+	assert_int_equal(repair.hops[2], exit);
+	tunnel_built(w, &repair);
+	assert_int_equal(w->r->vpn.live, repair.route);
+	world_free(w);
+}
+
 static void two_hops_are_repaired_by_another_guard(void **state)
 {
 	struct world *w = ready_world();
@@ -1633,6 +1665,7 @@ int main(void)
 		cmocka_unit_test(a_false_suspicion_costs_nothing),
 		cmocka_unit_test(what_lies_with_us_is_not_blamed_on_a_relay),
 		cmocka_unit_test(a_dead_entry_is_gone_round_by_another_guard),
+		cmocka_unit_test(nobody_answers_and_the_exit_is_not_given_up),
 		cmocka_unit_test(two_hops_are_repaired_by_another_guard),
 		cmocka_unit_test(a_repair_that_takes_long_lets_the_spare_in),
 		cmocka_unit_test(a_repair_that_fails_gives_the_exit_up),

@@ -293,6 +293,7 @@ void vpn_on_built(struct router *r, const struct path_facts *f, struct when now)
 	p->deadline = mono_add(now.mono, PROBE_DEADLINE);
 	r->count.built++;
 	learn_built(r, p, now);
+	repair_heard(r, now);
 	r->sink->probe(r->sink->ctx, p->id);
 	if (p->use != PATH_FOR_REPAIR)
 		return;
@@ -344,6 +345,8 @@ void vpn_on_failed(struct router *r, uint32_t route, uint32_t hop, enum err err,
 	}
 	if (failure_weight(p, err) >= 0)
 		learn_failed(r, p, hop, failure_weight(p, err), now);
+	if (hop > 0)
+		repair_heard(r, now); /* by the entry */
 	snprintf(text, sizeof(text), "%s: %.100s",
 		hop == 0 && p->n_hops > 1 ? "the entry did not serve"
 		: hop + 1 == p->n_hops	  ? "the exit did not serve"
@@ -466,6 +469,8 @@ void vpn_on_measured(struct router *r, const uint8_t node_id[static NODE_ID_SIZE
 	uint32_t rtt_us, struct when now)
 {
 	learn_measured(r, node_id, ok, rtt_us, now);
+	if (ok)
+		repair_heard(r, now);
 	if (ok && r->vpn.live == 0)
 		r->vpn.seek.next_try = now.mono; /* the network works */
 }

@@ -180,10 +180,21 @@ void repair_end(struct router *r, struct when now)
 }
 
 /* Unless it has begun already, on suspicion. */
-static void repair_begin(struct router *r, const struct path *p, struct when now)
+static void repair_begin(struct router *r, const struct path *p, uint32_t dead_hop, struct when now)
 {
 	if (r->vpn.repair.of != p->id)
-		r->vpn.repair = (struct repair){.of = p->id, .since = now.mono};
+		r->vpn.repair = (struct repair){.of = p->id, .since = now.mono, .alone = dead_hop == 0};
+}
+
+void repair_heard(struct router *r, struct when now)
+{
+	struct repair *rep = &r->vpn.repair;
+
+	if (!rep->alone)
+		return;
+	rep->alone = false;
+	rep->since = now.mono;
+	rep->n_started = 0;
 }
 
 void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now)
@@ -199,7 +210,7 @@ void live_dead(struct router *r, struct path *p, uint32_t hop, struct when now)
 	live_gone(r, now, note);
 	if (before_exit) {
 		p->dead = true;
-		repair_begin(r, p, now);
+		repair_begin(r, p, hop, now);
 		return;
 	}
 	path_close(r, p, (dur_t){0}, now);
@@ -210,7 +221,7 @@ void live_suspect(struct router *r, struct path *p, uint32_t hop, struct when no
 	if (hop + 1 >= p->n_hops || r->vpn.repair.of != 0)
 		return;
 	note_set(r, now, "%s was slow to answer", hop_words(p, hop));
-	repair_begin(r, p, now);
+	repair_begin(r, p, hop, now);
 }
 
 static dur_t backoff(dur_t least, dur_t most, unsigned int n)

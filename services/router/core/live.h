@@ -38,5 +38,7 @@ void live_gone(struct router *r, struct when now, const char *note);
 void attempt_over(struct router *r, struct path *p, const char *why, struct when now);
 void seek_reset(struct router *r, struct when now);
 void repair_end(struct router *r, struct when now);
+/* Some relay answered: our own network works, and a repair has its time from now. */
+void repair_heard(struct router *r, struct when now);
 
 #endif

@@ -108,6 +108,7 @@ struct repair {
 	mono_t since, last_start;
 	dur_t patience;
 	unsigned int n_failed, n_started;
+	bool alone; /* nobody at all answers: then it may be our own network */
 };
 
 struct vpn {

@@ -144,17 +144,21 @@ static void repair_start(struct router *r, struct when now)
 }
 
 /* Two at once by different middles: the outage lasts as long as the faster one takes. More only
- * when these are silent for long or have failed. */
+ * when these are silent for long or have failed; without end while nobody answers. */
 static bool repair_due(const struct repair *rep, unsigned int n, struct when now)
 {
-	return n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES &&
-	       (rep->n_started < REPAIRS_MAX || n == 0 ||
-		       mono_reached(mono_add(rep->last_start, rep->patience), now.mono));
+	dur_t pause = n == 0 && !rep->alone ? (dur_t){0} : rep->patience;
+
+	if (rep->alone && pause.ns < REPAIR_EVERY_ALONE.ns)
+		pause = REPAIR_EVERY_ALONE;
+	return n < REPAIRS_MAX && (rep->n_started < REPAIR_TRIES || rep->alone) &&
+	       (rep->n_started < REPAIRS_MAX || mono_reached(mono_add(rep->last_start, pause), now.mono));
 }
 
 static void repair_step(struct router *r, struct when now)
 {
 	struct repair *rep = &r->vpn.repair;
+	const dur_t patience = rep->alone ? REPAIR_PATIENCE_ALONE : REPAIR_PATIENCE;
 	unsigned int n = attempts_under_way(r, PATH_FOR_REPAIR);
 
 	if (rep->of == 0)
@@ -163,12 +167,14 @@ static void repair_step(struct router *r, struct when now)
 		repair_start(r, now);
 		n = attempts_under_way(r, PATH_FOR_REPAIR);
 	}
-	if (n == 0 || mono_since(rep->since, now.mono).ns >= REPAIR_PATIENCE.ns) {
+	if ((n == 0 && !rep->alone) || mono_since(rep->since, now.mono).ns >= patience.ns) {
 		repair_end(r, now);
 		return;
 	}
-	wake_at(r, mono_add(rep->since, REPAIR_PATIENCE));
-	if (n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES)
+	wake_at(r, mono_add(rep->since, patience));
+	if (rep->alone)
+		wake_at(r, mono_add(now.mono, REPAIR_EVERY_ALONE));
+	else if (n < REPAIRS_MAX && rep->n_started < REPAIR_TRIES)
 		wake_at(r, mono_add(rep->last_start, rep->patience));
 }
 

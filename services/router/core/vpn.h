@@ -27,6 +27,8 @@
 #define REPAIRS_MAX 2 /* under way at once */
 #define REPAIR_TRIES 4
 #define REPAIR_PATIENCE DUR_S(8) /* then its exit is given up */
+#define REPAIR_PATIENCE_ALONE DUR_S(60) /* while nobody answers */
+#define REPAIR_EVERY_ALONE DUR_S(1)
 #define REPAIR_GRACE DUR_MS(1000) /* new flows wait this long for the same exit */
 #define SEEK_FAILS_SHOWN 6
 #define SEEK_PATIENCE DUR_S(20)
