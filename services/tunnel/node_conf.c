@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/lease.h"
 #include "devices.h"
 #include "lib/sys/log.h"
 #include "stock.h"
@@ -71,6 +72,27 @@ enum err node_stock_conf(const struct node_conf *conf, struct stock_conf *ret)
 	return e;
 }
 
+static bool family_ok(const char *key, const struct net_addr *a, enum net_family want)
+{
+	if (a->family == NET_NONE || a->family == want)
+		return true;
+	log_error("node.ini: %s: not an %s address", key, want == NET_IP4 ? "IPv4" : "IPv6");
+	return false;
+}
+
+static enum err addresses_check(const struct node_conf *conf)
+{
+	if (!family_ok("public4", &conf->public4, NET_IP4) || !family_ok("public6", &conf->public6, NET_IP6) ||
+		!family_ok("resolver4", &conf->resolver4, NET_IP4) ||
+		!family_ok("resolver6", &conf->resolver6, NET_IP6))
+		return ERR_INVALID;
+	if (lease_pools_ok(&conf->pool4, &conf->pool6))
+		return OK;
+	log_error("node.ini: pool4 has to lie inside 100.64.0.0/10 and be /10 to /24, pool6 inside fc00::/7 "
+		  "and be /7 to /96");
+	return ERR_INVALID;
+}
+
 enum err node_overlay_conf(const struct node_conf *conf, struct overlay_conf *ret)
 {
 	*ret = (struct overlay_conf){.have_ip4 = conf->public4.family == NET_IP4,
@@ -80,6 +102,7 @@ enum err node_overlay_conf(const struct node_conf *conf, struct overlay_conf *re
 		.resolver6 = conf->resolver6,
 		.exit_mtu = DEVICE_MTU,
 		.stock = conf->peers[0] != '\0'};
+	TRY(addresses_check(conf));
 	if (conf->exit_tun[0] != '\0') {
 		ret->pool4 = conf->pool4;
 		ret->pool6 = conf->pool6;

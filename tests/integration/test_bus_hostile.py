@@ -178,6 +178,20 @@ def test_bad_configuration_says_what_to_do(service, tmp_path):
     assert subprocess.run(args + ["--frobnicate"], capture_output=True).returncode == 2
 
 
+@pytest.mark.parametrize("line, words", [
+    ("pool4 = 10.0.0.0/8", "pool4"), ("pool4 = 100.64.0.0/32", "pool4"), ("pool6 = 2001:db8::/64", "pool6"),
+    ("public4 = 2001:db8::1", "public4: not an IPv4"), ("resolver6 = 192.0.2.1", "resolver6: not an IPv6"),
+    ("aead = rot13", "aead 'rot13'"), ("own = bogus", "own: 'bogus'"), ("peers = bogus", "peers: key 1")])
+def test_a_tunnel_that_cannot_be_names_the_key(line, words, tmp_path):
+    d = str(tmp_path / "n")
+    subprocess.run([f"{BIN}/mvpn", "--dir", d, "init"], check=True, capture_output=True)
+    with open(f"{d}/node.ini", "w") as f:
+        f.write(f"[tunnel]\n{line}\n")
+    p = subprocess.run([f"{BIN}/mvpn-tunnel", "--dir", d], capture_output=True, text=True)
+    assert p.returncode == 1
+    assert words in p.stderr, p.stderr
+
+
 def test_keys_that_others_may_read_are_refused(tmp_path):
     d = str(tmp_path / "n")
     subprocess.run([f"{BIN}/mvpn", "--dir", d, "init"], check=True, capture_output=True)

@@ -13,14 +13,13 @@ struct lease_place {
 
 #define SESSIONS_MAX (1u << 24)
 
-static bool pools_ok(const struct lease_conf *c)
+bool lease_pools_ok(const struct net_prefix *pool4, const struct net_prefix *pool6)
 {
 	static const struct net_prefix shared4 = {{NET_IP4, {100, 64}}, 10};
 	static const struct net_prefix ula6 = {{NET_IP6, {0xfc}}, 7};
 
-	return net_prefix_has(&shared4, &c->pool4.addr) && c->pool4.bits >= 10 &&
-	       c->pool4.bits <= 24 && net_prefix_has(&ula6, &c->pool6.addr) && c->pool6.bits >= 7 &&
-	       c->pool6.bits <= 96;
+	return net_prefix_has(&shared4, &pool4->addr) && pool4->bits >= 10 && pool4->bits <= 24 &&
+	       net_prefix_has(&ula6, &pool6->addr) && pool6->bits >= 7 && pool6->bits <= 96;
 }
 
 /* Host number of place p: the low bits name the worker, the first LEASE_RESERVED are skipped. */
@@ -52,7 +51,7 @@ static uint32_t places_for(const struct lease_conf *c)
 
 size_t lease_bytes(const struct lease_conf *c)
 {
-	if (!pools_ok(c) || c->worker_bits > 6 || c->worker >= 1u << c->worker_bits ||
+	if (!lease_pools_ok(&c->pool4, &c->pool6) || c->worker_bits > 6 || c->worker >= 1u << c->worker_bits ||
 		c->leases_max == 0 || c->sessions_max == 0 || c->sessions_max > SESSIONS_MAX)
 		return 0;
 	return places_for(c) * sizeof(struct lease_place) + c->sessions_max * sizeof(uint32_t);

@@ -48,6 +48,8 @@ struct lease {
 	uint32_t free_head, free_tail; /* oldest return first */
 };
 
+/* Are they such as struct lease_conf asks for? */
+bool lease_pools_ok(const struct net_prefix *pool4, const struct net_prefix *pool6);
 /* 0 if conf does not hold together. */
 size_t lease_bytes(const struct lease_conf *conf);
 void lease_init(struct lease *l, const struct lease_conf *conf, void *mem);
