@@ -247,7 +247,7 @@ void input_messages(struct worker *w, const struct origin *o, uint8_t *const *at
 }
 
 /* --- from the sockets ------------------------------------------------------------------------------------------ */
-static void train_in(struct worker *w, const struct udp_item *it)
+void input_train(struct worker *w, const struct udp_item *it)
 {
 	const struct origin o = {.from = &it->from, .tos = it->tos};
 	uint8_t *at[CHUNK];
@@ -263,39 +263,6 @@ static void train_in(struct worker *w, const struct udp_item *it)
 	}
 	if (n > 0)
 		input_messages(w, &o, at, len, n);
-}
-
-void input_udp(struct worker *w, struct udp_socket *s)
-{
-	const unsigned int n = s->fd >= 0 ? udp_receive(s, &w->rx) : 0;
-
-	for (unsigned int i = 0; i < n; i++)
-		train_in(w, &w->rx.items[i]);
-	input_join_flush(w);
-	/* What is relayed lies in the receive buffer. */
-	worker_flush(w);
-}
-
-void input_tun(struct worker *w, enum tun_use use)
-{
-	struct tun *t = &w->tuns[use];
-	size_t bytes = 0;
-
-	for (int i = 0; i < TUN_TURN_READS && bytes < TUN_TURN_BYTES; i++) {
-		ssize_t n = tun_read(t);
-
-		if (n == 0)
-			break;
-		if (n < 0) {
-			/* EIO: it is down, and will be up again. All else: it is gone, the main thread
-			 * hears of it by netlink. Until then it must not wake us. */
-			if (errno != EIO)
-				worker_tun_set(w, use, -1);
-			break;
-		}
-		bytes += (size_t)n;
-		w->tun_take[use](w, t->read_buf, (size_t)n, false);
-	}
 }
 
 /* --- from other workers ----------------------------------------------------------------------------------------- */

@@ -30,15 +30,14 @@ enum wake_kind {
 	WAKE_TUN = WAKE_UDP + UDP_KINDS * UDP_FAMILIES
 };
 
-/* Memory that is there when it is touched. */
-static void *reserve(size_t bytes)
+void *pages_reserve(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static void release(void *p, size_t bytes)
+void pages_release(void *p, size_t bytes)
 {
 	if (p != NULL)
 		munmap(p, bytes);
@@ -242,9 +241,9 @@ static void on_event(struct worker *w, uint32_t what)
 	if (what == WAKE_ORDERS)
 		on_wake(w);
 	else if (what >= WAKE_TUN)
-		input_tun(w, what - WAKE_TUN);
+		backlog_tun(w, what - WAKE_TUN);
 	else
-		input_udp(w, &w->udp[(what - WAKE_UDP) / UDP_FAMILIES][(what - WAKE_UDP) % UDP_FAMILIES]);
+		backlog_udp(w, &w->udp[(what - WAKE_UDP) / UDP_FAMILIES][(what - WAKE_UDP) % UDP_FAMILIES]);
 }
 
 static int wait_ms(struct worker *w)
@@ -252,7 +251,7 @@ static int wait_ms(struct worker *w)
 	mono_t at = wheel_deadline(&w->wheel);
 	uint64_t ns;
 
-	if (w->n_handshakes > 0)
+	if (w->n_handshakes > 0 || backlog_any(&w->backlog))
 		return 0;
 	at = mono_min(at, shed_deadline(&w->shed));
 	if (w->overlay != NULL)
@@ -269,10 +268,10 @@ static void turn(struct worker *w)
 	int n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms(w));
 
 	w->now = mono_now();
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++)
 		on_event(w, events[i].data.u32);
-		worker_flush(w);
-	}
+	worker_flush(w);
+	backlog_work(w);
 	handshakes_run(w);
 	handshakes_shed(w);
 	peers_tick(w);
@@ -316,6 +315,7 @@ void worker_tun_set(struct worker *w, enum tun_use use, int fd)
 	struct tun *t = &w->tuns[use];
 
 	input_join_flush(w);
+	backlog_tun_drop(w, use);
 	if (t->fd >= 0)
 		close(t->fd);
 	t->fd = fd;
@@ -354,28 +354,26 @@ static enum err worker_memory(struct worker *w, uint32_t peers_max)
 {
 	const size_t aead_size = (w->plane->aead->state_size() + 63) & ~(size_t)63;
 	void *aead_mem = aligned_alloc(64, aead_size > 0 ? aead_size : 64);
-	uint8_t *read_buf = reserve(TUN_READ_MAX);
 	struct indices_entry *entries = calloc(INDICES_FIRST, sizeof(*entries));
-	struct rate_slot *slots = reserve(RATE_SLOTS * sizeof(*slots));
+	struct rate_slot *slots = pages_reserve(RATE_SLOTS * sizeof(*slots));
 
-	w->rx.mem = reserve((size_t)UDP_RX_ITEMS * UDP_RX_SIZE);
-	w->arena = reserve(ARENA_SIZE);
-	w->handshakes = reserve(HANDSHAKES_MAX * sizeof(*w->handshakes));
-	w->peers = reserve(peers_max * sizeof(*w->peers));
+	w->arena = pages_reserve(ARENA_SIZE);
+	w->handshakes = pages_reserve(HANDSHAKES_MAX * sizeof(*w->handshakes));
+	w->peers = pages_reserve(peers_max * sizeof(*w->peers));
 	w->peers_max = peers_max;
-	if (aead_mem == NULL || read_buf == NULL || entries == NULL || slots == NULL || w->rx.mem == NULL ||
-		w->arena == NULL || w->handshakes == NULL || w->peers == NULL)
+	if (aead_mem == NULL || entries == NULL || slots == NULL || w->arena == NULL || w->handshakes == NULL ||
+		w->peers == NULL)
 		return ERR_FULL;
 	w->aead.state = aead_mem;
 	TRY(aead_init(&w->aead, w->plane->aead, aead_mem));
 	entropy_rng(&w->rng);
+	TRY(backlog_init(&w->backlog, &w->rng));
 	indices_init(&w->indices, entries, INDICES_FIRST, w->plane->worker_bits);
 	rate_table_init(&w->rate, slots, RATE_SLOTS, &w->rng);
 	shed_init(&w->shed, rng_u32(&w->rng));
 	wheel_init(&w->wheel, mono_now());
 	for (int i = 0; i < TUN_USES; i++) {
 		w->tuns[i].kind = &w->plane->tun_kinds[i];
-		w->tuns[i].read_buf = read_buf;
 		offload_joiner_init(&w->tuns[i].joiner, 0);
 	}
 	w->env = (struct session_env){.conf = w->plane->session_conf,
@@ -448,7 +446,7 @@ static enum err rings_make(struct plane *p)
 	const size_t n = (size_t)p->n_workers * p->n_workers;
 
 	p->rings = aligned_alloc(64, n * sizeof(*p->rings));
-	uint8_t *mem = n > 1 ? reserve(n * RING_SIZE) : NULL;
+	uint8_t *mem = n > 1 ? pages_reserve(n * RING_SIZE) : NULL;
 	if (p->rings == NULL || (n > 1 && mem == NULL))
 		return ERR_FULL;
 	for (size_t i = 0; i < n && n > 1; i++)
@@ -530,23 +528,22 @@ static void counters_say(const struct worker *w)
 
 	log_debug("worker %u: rx_bad=%llu rx_no_index=%llu rx_not_opened=%llu rx_bad_payload=%llu "
 		  "rx_denied=%llu tun_bad=%llu tun_no_peer=%llu tx_no_keys=%llu tx_no_path=%llu "
-		  "handshakes_full=%llu handshakes_denied=%llu cookies_sent=%llu sheds=%llu "
+		  "rx_shortened=%llu handshakes_full=%llu handshakes_denied=%llu cookies_sent=%llu sheds=%llu "
 		  "moved_tun=%llu moved_messages=%llu moved_initiations=%llu moved_in=%llu moved_lost=%llu",
 		w->id, U(n->rx_bad), U(n->rx_no_index), U(n->rx_not_opened), U(n->rx_bad_payload),
 		U(n->rx_denied), U(n->tun_bad), U(n->tun_no_peer), U(n->tx_no_keys), U(n->tx_no_path),
-		U(n->handshakes_full), U(n->handshakes_denied), U(n->cookies_sent), U(n->sheds),
+		U(n->rx_shortened), U(n->handshakes_full), U(n->handshakes_denied), U(n->cookies_sent), U(n->sheds),
 		U(n->moved_out[MOVED_TUN]), U(n->moved_out[MOVED_MESSAGE]), U(n->moved_out[MOVED_INITIATION]),
 		U(n->moved_in), U(n->moved_lost));
 }
 
 static void memory_free(struct worker *w)
 {
-	release(w->rx.mem, (size_t)UDP_RX_ITEMS * UDP_RX_SIZE);
-	release(w->arena, ARENA_SIZE);
-	release(w->handshakes, HANDSHAKES_MAX * sizeof(*w->handshakes));
-	release(w->peers, w->peers_max * sizeof(*w->peers));
-	release(w->tuns[0].read_buf, TUN_READ_MAX);
-	release(w->rate.slots, RATE_SLOTS * sizeof(*w->rate.slots));
+	pages_release(w->arena, ARENA_SIZE);
+	pages_release(w->handshakes, HANDSHAKES_MAX * sizeof(*w->handshakes));
+	pages_release(w->peers, w->peers_max * sizeof(*w->peers));
+	backlog_free(&w->backlog);
+	pages_release(w->rate.slots, RATE_SLOTS * sizeof(*w->rate.slots));
 	free(w->indices.entries);
 	free(w->aead.state);
 	peer_keypairs_free(w);
@@ -603,7 +600,7 @@ void plane_done(struct plane *p)
 		p->workers[i] = NULL;
 	}
 	if (n_rings > 1 && p->rings != NULL)
-		release(p->rings[0].mem, n_rings * RING_SIZE);
+		pages_release(p->rings[0].mem, n_rings * RING_SIZE);
 	free(p->rings);
 	directory_done(&p->directory);
 	notes_drop(p);

@@ -126,9 +126,9 @@ enum err tun_steer(int fd, unsigned int worker_bits)
 	return r == 0 ? OK : ERR_UNAVAILABLE;
 }
 
-ssize_t tun_read(struct tun *t)
+ssize_t tun_read(struct tun *t, uint8_t *buf)
 {
-	ssize_t n = read(t->fd, t->read_buf, TUN_READ_MAX);
+	ssize_t n = read(t->fd, buf, TUN_READ_MAX);
 
 	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
 }

@@ -37,7 +37,6 @@ struct tun {
 	int fd; /* -1: no queue here */
 	uint64_t rx_bad, tx_refused;
 	struct offload_joiner joiner;
-	uint8_t *read_buf; /* TUN_READ_MAX bytes; shared by the tuns of a worker */
 };
 
 /* Makes the device, or attaches to it if it is there and free; n queues. name may hold a %d. fds
@@ -53,9 +52,9 @@ NODISCARD enum err tun_queue_use(int fd, bool on);
  * not with this kernel or these privileges (errno); then the kernel goes by flows, as it learns them. */
 NODISCARD enum err tun_steer(int fd, unsigned int worker_bits);
 
-/* Next super-packet into t->read_buf; bytes with the virtio header if there is one. 0: none now;
+/* Next super-packet into buf (TUN_READ_MAX bytes); bytes with the virtio header if there is one. 0: none now;
  * below 0: the device is gone or down (errno). */
-ssize_t tun_read(struct tun *t);
+ssize_t tun_read(struct tun *t, uint8_t *buf);
 /* Header and packet as tun_read left it, or as another worker's queue gave it. */
 NODISCARD enum err tun_parse(const struct tun_kind *k, const uint8_t *buf, size_t len, struct offload_super *ret);
 /* Writes run i of t->joiner. iov: of offload_run_iov. */

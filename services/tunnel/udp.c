@@ -106,7 +106,23 @@ static void control_get(struct udp_socket *s, struct udp_item *it, struct msghdr
 	}
 }
 
-unsigned int udp_receive(struct udp_socket *s, struct udp_rx *rx)
+/* What message i brought. */
+static void item_finish(struct udp_socket *s, struct udp_item *it, struct mmsghdr *m)
+{
+	const bool truncated = (m->msg_hdr.msg_flags & MSG_TRUNC) != 0;
+
+	it->len = truncated ? 0 : m->msg_len;
+	s->counters.rx_truncated += truncated;
+	it->segment = 0;
+	it->tos = 0;
+	it->from.sticky = false;
+	it->from.kind = s->kind;
+	control_get(s, it, &m->msg_hdr);
+	if (it->segment == 0 || it->segment > it->len)
+		it->segment = it->len;
+}
+
+unsigned int udp_receive(struct udp_socket *s, struct udp_item *const items[static UDP_RX_ITEMS])
 {
 	_Alignas(8) uint8_t control[UDP_RX_ITEMS][UDP_CONTROL + 64];
 	struct mmsghdr msgs[UDP_RX_ITEMS];
@@ -114,41 +130,20 @@ unsigned int udp_receive(struct udp_socket *s, struct udp_rx *rx)
 	int n;
 
 	for (unsigned int i = 0; i < UDP_RX_ITEMS; i++) {
-		struct udp_item *it = &rx->items[i];
-
-		iov[i] = (struct iovec){rx->mem + i * UDP_RX_SIZE, UDP_RX_SIZE};
+		iov[i] = (struct iovec){items[i]->buf, UDP_RX_SIZE};
 		msgs[i].msg_hdr = (struct msghdr){
-			.msg_name = &it->from.remote,
-			.msg_namelen = sizeof(it->from.remote),
+			.msg_name = &items[i]->from.remote,
+			.msg_namelen = sizeof(items[i]->from.remote),
 			.msg_iov = &iov[i],
 			.msg_iovlen = 1,
 			.msg_control = control[i],
 			.msg_controllen = sizeof(control[i]),
 		};
 	}
-	rx->n = 0;
 	n = recvmmsg(s->fd, msgs, UDP_RX_ITEMS, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < n; i++) {
-		struct udp_item *it = &rx->items[rx->n];
-
-		if (rx->n != (unsigned int)i) /* one before it was left out */
-			it->from.remote = rx->items[i].from.remote;
-		if ((msgs[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 || msgs[i].msg_len == 0) {
-			s->counters.rx_truncated += msgs[i].msg_len != 0;
-			continue;
-		}
-		it->buf = iov[i].iov_base;
-		it->len = msgs[i].msg_len;
-		it->segment = 0;
-		it->tos = 0;
-		it->from.sticky = false;
-		it->from.kind = s->kind;
-		control_get(s, it, &msgs[i].msg_hdr);
-		if (it->segment == 0 || it->segment > it->len)
-			it->segment = it->len;
-		rx->n++;
-	}
-	return rx->n;
+	for (int i = 0; i < n; i++)
+		item_finish(s, items[i], &msgs[i]);
+	return n > 0 ? (unsigned int)n : 0;
 }
 
 /* --- out ------------------------------------------------------------------------------------------ */

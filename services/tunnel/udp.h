@@ -65,19 +65,13 @@ static inline uint32_t train_len(const struct train *t, uint32_t i)
 #define UDP_RX_ITEMS 16
 #define UDP_RX_SIZE 65536u /* whole: a shorter buffer truncates the longest trains */
 
+/* A train: messages one behind the other. */
 struct udp_item {
-	uint8_t *buf;
-	uint32_t len;
+	uint8_t *buf; /* UDP_RX_SIZE bytes */
+	uint32_t len; /* 0: nothing usable came */
 	uint32_t segment; /* bytes of each message but the last */
 	uint8_t tos;
 	struct udp_path from;
-};
-
-/* Shared by the sockets of a worker: one is read at a time. */
-struct udp_rx {
-	uint8_t *mem; /* UDP_RX_ITEMS * UDP_RX_SIZE */
-	unsigned int n;
-	struct udp_item items[UDP_RX_ITEMS];
 };
 
 /* ---- out ---- */
@@ -137,8 +131,8 @@ bool udp_shed_count(struct shed *s, mono_t now, const struct udp_path *from, con
 /* Takes over fd (-1: closes). */
 void udp_socket_set(struct udp_socket *s, int fd, enum udp_kind kind, enum udp_family family);
 
-/* Reads what is there, at most UDP_RX_ITEMS trains. */
-unsigned int udp_receive(struct udp_socket *s, struct udp_rx *rx);
+/* Reads what is there into UDP_RX_ITEMS items; how many were used. */
+unsigned int udp_receive(struct udp_socket *s, struct udp_item *const items[static UDP_RX_ITEMS]);
 /* Queues a train, with one before it if they fit; its bytes must stay until udp_flush. *to may lose its sticky source in udp_flush,
  * and must live until then, if `lasting`; else it is copied. */
 void udp_send(struct udp_socket *s, struct udp_path *to, bool lasting, const struct train *t, uint8_t tos);

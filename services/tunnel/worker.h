@@ -27,6 +27,7 @@
 #include "lib/units.h"
 #include "core/aead.h"
 #include "core/cookie.h"
+#include "core/fq.h"
 #include "core/frame.h"
 #include "core/indices.h"
 #include "core/meter.h"
@@ -42,8 +43,6 @@
 #define WORKERS_MAX 64
 /* Messages opened or sealed together, through all layers: what stays in the first-level cache. */
 #define CHUNK 32
-#define TUN_TURN_READS 64	  /* super-packets per wake */
-#define TUN_TURN_BYTES (512 << 10)
 #define ARENA_SIZE (1 << 20)	  /* bytes of outgoing trains between two flushes */
 #define ARENA_RESERVE (64 << 10)  /* of it for handshakes and control while a train is being made */
 #define SEND_HEADROOM 64	  /* for the heads of three layers */
@@ -148,6 +147,7 @@ struct worker_counters {
 	uint64_t rx_no_index;	 /* receiver index of nobody */
 	uint64_t rx_not_opened;	 /* forged, replayed, or keys too old */
 	uint64_t rx_bad_payload; /* decrypted, but no frame that this session may send */
+	uint64_t rx_shortened;	 /* dropped, as too much waited, of those who had most */
 	uint64_t rx_denied;	 /* IP packets that the role refused */
 	uint64_t tun_bad;	 /* from the TUN: not usable */
 	uint64_t tun_no_peer;
@@ -160,6 +160,35 @@ struct worker_counters {
 	uint64_t moved_out[MOVED_KINDS]; /* handed to the owning worker */
 	uint64_t moved_in;
 	uint64_t moved_lost;	 /* its ring was full */
+};
+
+/* ---- what waits for the processor ------------------------------------------------------------------- */
+#define BACKLOG_SLOTS 512u
+/* Bytes of a slot: whatever a socket or a device gives at once; whole pages. */
+#define BACKLOG_SLOT_SIZE (68u << 10)
+#define BACKLOG_BYTES (1u << 20) /* wait in a queue before no more are taken in */
+#define BACKLOG_TURN (128u << 10) /* bytes of each queue done per turn: what is new waits no longer */
+#define BACKLOG_MESSAGE 512	 /* bytes that a message costs beside its own */
+#define BACKLOG_CROWDED_FOR DUR_S(1)
+
+enum backlog_queue { BACKLOG_UDP, BACKLOG_TUN, BACKLOG_QUEUES };
+
+/* A train or a super-packet that was taken in. */
+struct slot {
+	struct fq_item item; /* first */
+	struct slot *next;   /* free, or done with */
+	struct udp_item udp; /* its buf is the slot's memory, for a super-packet too */
+	uint32_t tun_len;
+	enum tun_use tun;
+};
+
+/* Queues of a worker: sessions get their turns in one, flows (an exit's: clients) in the other. */
+struct backlog {
+	struct fq fq[BACKLOG_QUEUES];
+	struct slot *slots, *free;
+	uint8_t *mem;
+	void *fq_mem[BACKLOG_QUEUES];
+	mono_t crowded_until; /* the kernel's queue has lost something: who has most here loses, not who comes last */
 };
 
 struct handshake_item {
@@ -204,8 +233,8 @@ struct worker {
 	uint32_t staged_bytes;
 
 	struct udp_socket udp[UDP_KINDS][UDP_FAMILIES];
-	struct udp_rx rx;
 	struct tun tuns[TUN_USES];
+	struct backlog backlog;
 	uint32_t mtu[TUN_USES]; /* padding does not go beyond it */
 	/* A super-packet from a TUN (or handed over): to its peer. */
 	void (*tun_take[TUN_USES])(struct worker *w, const uint8_t *buf, size_t len, bool moved);
@@ -276,6 +305,10 @@ void plane_call(struct plane *p, void (*fn)(struct worker *w, void *arg), void *
 /* Any thread: o->run will run. Takes ownership of o. */
 void worker_post(struct worker *w, struct order *o);
 void worker_wake(struct worker *w);
+
+/* Memory that is there when it is touched; NULL: none. */
+void *pages_reserve(size_t bytes);
+void pages_release(void *p, size_t bytes);
 
 /* In the worker's thread. fd -1 closes. */
 void worker_udp_set(struct worker *w, enum udp_kind kind, enum udp_family family, int fd);
@@ -354,12 +387,26 @@ struct origin {
 /* Messages in order of arrival; n up to CHUNK. They are decrypted in place. */
 void input_messages(struct worker *w, const struct origin *o, uint8_t *const *at, const uint32_t *len,
 	uint32_t n);
-void input_udp(struct worker *w, struct udp_socket *s);
-void input_tun(struct worker *w, enum tun_use use);
+void input_train(struct worker *w, const struct udp_item *it);
 /* What waits in the joiner goes to the TUN. */
 void input_join_flush(struct worker *w);
 /* A message that another worker received. */
 void input_moved(struct worker *w, const uint8_t *record, uint32_t len);
+
+/* ---- backlog.c ---------------------------------------------------------------------------------------- */
+NODISCARD enum err backlog_init(struct backlog *b, struct rng *rng);
+void backlog_free(struct backlog *b);
+/* Takes in what is there, as far as there is room. */
+void backlog_udp(struct worker *w, struct udp_socket *s);
+void backlog_tun(struct worker *w, enum tun_use use);
+/* Forgets what came from this device. */
+void backlog_tun_drop(struct worker *w, enum tun_use use);
+/* One turn's share of both queues. */
+void backlog_work(struct worker *w);
+static inline bool backlog_any(const struct backlog *b)
+{
+	return b->fq[BACKLOG_UDP].n + b->fq[BACKLOG_TUN].n > 0;
+}
 
 /* ---- handshake.c -------------------------------------------------------------------------------------- */
 /* Types 1 to 3; type and length were checked. */

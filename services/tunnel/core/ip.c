@@ -115,6 +115,24 @@ enum err ip_parse(const uint8_t *pkt, size_t len, struct ip_packet *ret)
 	return OK;
 }
 
+/* --- flows ----------------------------------------------------------------------------------- */
+static uint32_t hash_words(const uint8_t *p, unsigned int len, uint64_t h)
+{
+	for (unsigned int i = 0; i < len; i += 4)
+		h = (h ^ le32_get(p + i)) * 0x9e3779b97f4a7c15u;
+	return (uint32_t)(h >> 32);
+}
+
+uint32_t ip_flow_hash(const uint8_t *pkt, const struct ip_packet *p)
+{
+	return hash_words(pkt + p->src, 2u * p->addr_len, ip_has_flow(p) ? le32_get(pkt + p->l4) : p->proto);
+}
+
+uint32_t ip_dst_hash(const uint8_t *pkt, const struct ip_packet *p)
+{
+	return hash_words(pkt + p->dst, p->addr_len, 0);
+}
+
 /* --- sums ------------------------------------------------------------------------------------ */
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum)
 {

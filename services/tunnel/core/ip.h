@@ -37,6 +37,17 @@ struct ip_packet {
  * error; use ret->len. */
 NODISCARD enum err ip_parse(const uint8_t *pkt, size_t len, struct ip_packet *ret);
 
+/* Are there ports to tell its flow by? */
+static inline bool ip_has_flow(const struct ip_packet *p)
+{
+	return (p->proto == IP_PROTO_TCP || p->proto == IP_PROTO_UDP) && p->l4_whole && !p->fragment;
+}
+
+/* The same for all packets of a flow; of what has no ports, for all between the same addresses. */
+uint32_t ip_flow_hash(const uint8_t *pkt, const struct ip_packet *p);
+/* Of the destination address alone. */
+uint32_t ip_dst_hash(const uint8_t *pkt, const struct ip_packet *p);
+
 /* One's complement sum of bytes, added to sum (itself below 2^48); not folded. Begin with 0; all
  * parts but the last have an even length. */
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum);

@@ -17,15 +17,6 @@ void offload_joiner_init(struct offload_joiner *j, unsigned int caps)
 }
 
 /* --- which flow, and may it be joined at all? ------------------------------------------------ */
-static uint32_t flow_hash(const uint8_t *pkt, const struct ip_packet *ip)
-{
-	uint64_t h = le32_get(pkt + ip->l4);
-
-	for (unsigned int i = 0; i < 2u * ip->addr_len; i += 4)
-		h = (h ^ le32_get(pkt + ip->src + i)) * 0x9e3779b97f4a7c15u;
-	return (uint32_t)(h >> 32);
-}
-
 /* Where the newest run of the flow is kept; else the place of the run that has been quiet longest.
  */
 static uint16_t *recent_of(struct offload_joiner *j, uint32_t hash)
@@ -58,12 +49,6 @@ static unsigned int cap_of(const struct ip_packet *ip)
 	if (ip->proto == IP_PROTO_TCP)
 		return ip->family == 4 ? OFFLOAD_CAP_TCP4 : OFFLOAD_CAP_TCP6;
 	return ip->family == 4 ? OFFLOAD_CAP_UDP4 : OFFLOAD_CAP_UDP6;
-}
-
-static bool has_flow(const struct ip_packet *ip)
-{
-	return (ip->proto == IP_PROTO_TCP || ip->proto == IP_PROTO_UDP) && ip->l4_whole &&
-	       !ip->fragment;
 }
 
 static bool joinable(const struct offload_joiner *j, const uint8_t *pkt, const struct ip_packet *ip)
@@ -186,12 +171,12 @@ enum err offload_add(struct offload_joiner *j, uint8_t *pkt, const struct ip_pac
 		return ERR_FULL;
 	j->n_pieces++;
 	j->pieces[piece] = (struct offload_piece){pkt, (uint16_t)ip->len, OFFLOAD_NONE};
-	if (!has_flow(ip)) { /* whose it is cannot be told: nothing may overtake it */
+	if (!ip_has_flow(ip)) { /* whose it is cannot be told: nothing may overtake it */
 		memset(j->recent, 0xff, sizeof(j->recent));
 		run_new(j, piece, pkt, ip, 0, false);
 		return OK;
 	}
-	hash = flow_hash(pkt, ip);
+	hash = ip_flow_hash(pkt, ip);
 	recent = recent_of(j, hash);
 	may_grow = joinable(j, pkt, ip);
 	if (may_grow && *recent != OFFLOAD_NONE) {
