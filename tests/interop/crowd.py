@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many clients (tests/tools/sessions.c) before one mvpn-tunnel with one worker:
+
+    left [wg 10.9.0.1, a sink] -- veth -- right: clients 10.64.0.0 + i, inside 10.200.0.0 + i
+"""
+import base64
+import json
+import os
+import socket
+import subprocess
+
+from world import OURS, TOOLS, World
+
+OUTER = "10.64.0.0/10"
+INNER = "10.200.0.0/16"
+PORT = 5001
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Crowd:
+    def __init__(self, n, workers=1):
+        self.n = n
+        self.world = World()
+        self.tool = None
+        try:
+            self.set_up(workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def set_up(self, workers):
+        left, right = self.world.left, self.world.right
+        right.ip("route", "add", "local", OUTER, "dev", "lo")
+        left.ip("route", "add", OUTER, "via", "198.18.0.2")
+        self.tunnel = self.world.interface(left, OURS, 1, env={"MVPN_WORKERS": str(workers)}, log="error")
+        self.tunnel.up()
+        left.ip("route", "add", INNER, "dev", self.tunnel.name)
+        self.pid = self.tunnel.process.pid
+        self.memory_empty = self.memory()
+        peers = subprocess.run([f"{TOOLS}/sessions", "peers", str(self.n)], check=True, capture_output=True, text=True)
+        answer = self.tunnel.uapi(f"set=1\nlisten_port={PORT}\n{peers.stdout}\n")
+        assert answer == ["errno=0"], answer
+        sink = left.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sink.bind(("10.9.0.1", 0))
+        self.tool = subprocess.Popen(
+            ["ip", "netns", "exec", right.name, f"{TOOLS}/sessions", "run", str(self.n), "198.18.0.1", str(PORT),
+             base64.b64decode(self.tunnel.public).hex(), str(sink.fileno())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, pass_fds=[sink.fileno()])
+        sink.close()
+
+    def ask(self, *words):
+        print(*words, file=self.tool.stdin)
+        line = self.tool.stdout.readline()
+        assert line, f"sessions ended at {words}"
+        return json.loads(line)
+
+    def connect(self, window=32):
+        """Handshakes of all, so few at a time that it is no load: no cookies."""
+        return self.ask("connect", window)
+
+    def send(self, seconds, per_second, size, greedy_size=0):
+        return Outcome(self.ask("send", seconds, per_second, size, greedy_size))
+
+    def memory(self):
+        """Bytes of the process that are its own and resident."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) << 10 for line in f if line.startswith("RssAnon"))
+
+    def cpu_s(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+            words = f.read().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / TICKS
+
+    def close(self):
+        if self.tool:
+            self.tool.stdin.close()
+            self.tool.wait()
+            self.tool.stdout.close()
+        self.world.close()
+
+
+class Outcome:
+    """Of one load. Client 0 is the greedy one; the others are honest."""
+
+    def __init__(self, answer):
+        self.seconds, self.sink_lost, self.delay_us = answer["seconds"], answer["sink_lost"], answer["delay_us"]
+        self.sent, self.delivered, self.delay_sum_ns = (answer[k] for k in ("sent", "delivered", "delay_sum_ns"))
+
+    def honest_share(self):
+        """Of what the honest ones sent, how much arrived."""
+        return sum(self.delivered[1:]) / sum(self.sent[1:])
+
+    def greedy_share(self):
+        return self.delivered[0] / self.sent[0]
+
+    def fairness(self):
+        """Jain's index of the shares that arrived, among the honest: 1, all alike; 1/n, one has all."""
+        shares = [d / s for d, s in zip(self.delivered[1:], self.sent[1:]) if s]
+        squares = sum(x * x for x in shares)
+        return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
