@@ -23,6 +23,7 @@
 
 #define INNER 0x0ac80000u /* 10.200.0.0: client i has INNER + i */
 #define HEADS 28u	  /* IPv4, UDP */
+#define PORT 10000	  /* first of the clients' ports */
 #define SIZE_MIN (HEADS + 8)
 #define SIZE_MAX_ 1420u
 #define BURST 256u /* of the honest ones, before the greedy one has its turn */
@@ -180,12 +181,14 @@ struct load {
 
 struct packet_of {
 	uint32_t client, size;
+	uint16_t port;
 };
 
-/* A UDP packet whose data are the time and zeros. */
+/* A UDP packet whose data are the time and zeros. Each is of another flow, so that the tunnel cannot join
+ * them: they cost it most. */
 static void packet_make(void *ctx, uint8_t *p)
 {
-	const struct packet_of *of = ctx;
+	struct packet_of *of = ctx;
 
 	p[0] = 0x45;
 	be16_put(p + 2, (uint16_t)of->size);
@@ -194,7 +197,7 @@ static void packet_make(void *ctx, uint8_t *p)
 	p[9] = IPPROTO_UDP;
 	be32_put(p + 12, INNER + of->client);
 	memcpy(p + 16, &sink.at.sin_addr, 4);
-	be16_put(p + 20, 9999);
+	be16_put(p + 20, of->port++);
 	memcpy(p + 22, &sink.at.sin_port, 2);
 	be16_put(p + 24, (uint16_t)(of->size - 20));
 	le64_put(p + HEADS, clients_clock());
@@ -204,7 +207,7 @@ static void packet_make(void *ctx, uint8_t *p)
 
 static void send_of(struct clients *c, uint32_t client, uint32_t size, uint32_t n)
 {
-	struct packet_of of = {client, size};
+	struct packet_of of = {client, size, PORT};
 
 	if (clients_send(c, client, size, n, packet_make, &of))
 		sink.of[client].sent += n;
