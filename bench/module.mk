@@ -16,7 +16,7 @@ bench-deps:
 	@bench/peers.sh
 
 bench: bench-deps
-	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-tunnels
+	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-sessions bench-tunnels
 
 bench-crypto: $(BENCH_C)
 	@mkdir -p $(OUT-bench)
@@ -29,4 +29,7 @@ bench-tunnels: programs $(OUT-bench)/udpgen
 bench-setup: programs
 	@$(PY) -B bench/setup.py --rounds $(ROUNDS)
 
-.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup
+bench-sessions: programs
+	@$(PY) -B bench/sessions.py --rounds $(ROUNDS)
+
+.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup bench-sessions

@@ -26,8 +26,9 @@ MACHINE = {"commit": _commit(), "processor": _cpu(), "cores": len(os.sched_getaf
 class Report:
     """Rows (case, contender, figure, value), written as they come."""
 
-    def __init__(self, name):
-        self.path = f"{OUT}/{name}.csv"
+    def __init__(self, name, file=None):
+        self.name = name
+        self.path = f"{OUT}/{file or name}.csv"
         self.values = {}  # (case, contender, figure) -> one value for each round
         self.file = open(self.path, "w", encoding="ascii", newline="")
         self.csv = csv.writer(self.file)

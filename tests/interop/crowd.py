@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many clients (tests/tools/sessions.c) before one mvpn-tunnel with one worker:
+"""Many clients (tests/tools/sessions.c) before one tunnel with one worker:
 
     left [wg 10.9.0.1, a sink] -- veth -- right: clients 10.64.0.0 + i, inside 10.200.0.0 + i
 
@@ -22,21 +22,21 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Crowd:
-    def __init__(self, n, workers=1):
+    def __init__(self, n, program=OURS):
         self.n = n
         self.world = World()
         self.tool = None
         try:
-            self.set_up(workers)
+            self.set_up(program)
         except BaseException:
             self.close()
             raise
 
-    def set_up(self, workers):
+    def set_up(self, program):
         left, right = self.world.left, self.world.right
         right.ip("route", "add", "local", OUTER, "dev", "lo")
         left.ip("route", "add", OUTER, "via", "198.18.0.2")
-        self.tunnel = self.world.interface(left, OURS, 1, env={"MVPN_WORKERS": str(workers)}, log="error")
+        self.tunnel = self.world.interface(left, program, 1, env={"MVPN_WORKERS": "1"}, log="error")
         self.tunnel.up()
         left.ip("route", "add", INNER, "dev", self.tunnel.name)
         self.pid = self.tunnel.process.pid

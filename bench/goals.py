@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is wanted of mvpn, and whether a report has it."""
+import dataclasses
+
+PEER = "wireguard-go"
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    case: str
+    figure: str
+    value: float
+    least: bool = True  # else: at most
+    ratio: bool = False  # to PEER's
+
+    def measured(self, report):
+        """None: not measured."""
+        ours = report.median(self.case, "mvpn", self.figure)
+        if not self.ratio or ours is None:
+            return ours
+        theirs = report.median(self.case, PEER, self.figure)
+        return ours / theirs if theirs else None
+
+    def met(self, value):
+        return value >= self.value if self.least else value <= self.value
+
+    def words(self):
+        return f"{'at least' if self.least else 'at most'} {self.value:g}{' x ' + PEER if self.ratio else ''}"
+
+
+GOALS = {
+    "tunnels": [
+        Goal("1 hop", "tcp_gbps", 2.4, ratio=True), Goal("2 hops", "tcp_gbps", 3.8, ratio=True),
+        Goal("3 hops", "tcp_gbps", 6.0, ratio=True), Goal("1 hop, 4 streams", "tcp_gbps", 2.5, ratio=True),
+        Goal("1 hop", "cpu_s_per_gb", 2.0, least=False), Goal("2 hops", "cpu_s_per_gb", 3.2, least=False),
+        Goal("3 hops", "cpu_s_per_gb", 5.0, least=False),
+        Goal("1 hop", "rtt_idle_us", 0.45, least=False, ratio=True),
+        Goal("3 hops", "rtt_idle_us", 0.45, least=False, ratio=True),
+        Goal("1 hop", "rtt_loaded_us", 0.2, least=False, ratio=True),
+        Goal("1 hop", "rtt_loaded_p99_us", 0.2, least=False, ratio=True),
+        Goal("3 hops", "rtt_loaded_us", 0.1, least=False, ratio=True),
+        Goal("3 hops", "rtt_loaded_p99_us", 0.1, least=False, ratio=True),
+        Goal("udp 1200 B, 1 hop", "udp1200_kpps", 170), Goal("udp 1200 B, 2 hops", "udp1200_kpps", 150),
+        Goal("udp 1200 B, 3 hops", "udp1200_kpps", 130),
+        Goal("1 hop", "rss_mb", 12, least=False), Goal("3 hops", "rss_mb", 12, least=False),
+    ],
+    "sessions": [
+        Goal("memory per session", "idle_bytes", 2048, least=False),
+        Goal("memory per session", "active_bytes", 8192, least=False),
+        Goal("beside a greedy one", "share", 0.99), Goal("beside a greedy one, 64 B", "share", 0.99),
+        Goal("beside a greedy one", "jain", 0.99), Goal("beside a greedy one, 64 B", "jain", 0.99),
+    ],
+}
+
+
+def show_goals(report):
+    """Those of the report's name of which there are figures."""
+    print(f"\n{'goal':42} {'measured':>9}")
+    for g in GOALS[report.name]:
+        value = g.measured(report)
+        if value is not None:
+            print(f"{g.case + ' ' + g.figure:42} {value:9.4g}{' x' if g.ratio else '  '} {g.words():30} "
+                  f"{'met' if g.met(value) else 'MISSED'}")
