@@ -105,3 +105,9 @@ class Outcome:
         shares = [d / s for d, s in zip(self.delivered[1:], self.sent[1:]) if s]
         squares = sum(x * x for x in shares)
         return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
+
+    def __str__(self):
+        greedy = f"; the greedy one {self.greedy_share():.1%} of {self.sent[0]}" if self.sent[0] else ""
+        return (f"of {sum(self.sent[1:])} honest packets {self.honest_share():.1%} came, fairness {self.fairness():.3f}, "
+                f"delay p50 {self.delay_us['p50']} us, p99 {self.delay_us['p99']} us{greedy}, "
+                f"{self.sink_lost} lost at the sink")
