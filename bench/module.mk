@@ -2,7 +2,7 @@
 # Figures, not tests: nothing here fails because something is slow. ROUNDS=1 for a quick look.
 ROUNDS ?= 5
 OUT-bench := build/bench
-BENCH_C := $(B)/bench/tunnel_crypto $(B)/bench/ledger_tickets
+BENCH_C := $(addprefix $(B)/bench/,tunnel_crypto tunnel_forward tunnel_limits ledger_tickets)
 
 $(BENCH_C): $(B)/bench/%: $(B)/bench/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
 	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
