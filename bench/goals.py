@@ -26,6 +26,9 @@ class Goal:
     def met(self, value):
         return value >= self.value if self.least else value <= self.value
 
+    def name(self):
+        return f"{self.case}: {self.figure.replace('_', ' ')}"
+
     def words(self):
         return f"{'at least' if self.least else 'at most'} {self.value:g}{' x ' + self.peer if self.ratio else ''}"
 
@@ -58,12 +61,15 @@ GOALS = {
 }
 
 
+def judged(report):
+    """(goal, what was measured, or None)"""
+    return [(g, g.measured(report)) for g in GOALS.get(report.name, ())]
+
+
 def show_goals(report):
     """Those of which there are figures."""
-    found = [(g, g.measured(report)) for g in GOALS.get(report.name, ())]
-    if any(value is not None for _, value in found):
+    found = [(g, value) for g, value in judged(report) if value is not None]
+    if found:
         print(f"\n{'goal':42} {'measured':>9}")
     for g, value in found:
-        if value is not None:
-            print(f"{g.case + ' ' + g.figure:42} {value:9.4g}{' x' if g.ratio else '  '} {g.words():30} "
-                  f"{'met' if g.met(value) else 'MISSED'}")
+        print(f"{g.name():42} {value:9.4g}{' x' if g.ratio else '  '} {g.words():30} {'met' if g.met(value) else 'MISSED'}")

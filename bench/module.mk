@@ -16,7 +16,7 @@ bench-deps:
 	@bench/peers.sh
 
 bench: bench-deps
-	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-sessions bench-tunnels
+	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-sessions bench-tunnels bench-profile
 
 bench-crypto: $(BENCH_C)
 	@mkdir -p $(OUT-bench)
@@ -32,4 +32,11 @@ bench-setup: programs
 bench-sessions: programs
 	@$(PY) -B bench/sessions.py --rounds $(ROUNDS)
 
-.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup bench-sessions
+bench-profile: programs
+	@$(PY) -B bench/profile.py
+
+# The tables of docs/performance.md, from what was measured last.
+bench-page:
+	@$(PY) -B bench/report.py docs/performance.md
+
+.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup bench-sessions bench-profile bench-page
