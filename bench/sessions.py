@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many sessions through one tunnel with one worker: setting up, memory, small packets from all, and how the honest
-ones fare beside one that sends as much as it can (tests/tools/sessions.c, tests/interop/crowd.py).
+"""Many sessions through one tunnel with one worker, and of strangers through one relay: setting up, memory, small
+packets from all, and how the honest ones fare beside one that sends as much as it can (tests/tools/sessions.c,
+tests/interop/crowd.py, relay_crowd.py).
 
     sessions.py [--rounds N] [--sessions N]
 """
 import argparse
-import contextlib
 import math
-import os
 import shutil
 
-from net import OUT
 from contenders import WG_NEW
 from crowd import Crowd
 from goals import show_goals
 from machine import machine, prepare
+from relay_crowd import RelayCrowd
 from report import Report
 from world import OURS
 
 SMALL = 64  # inner IP packets, bytes
 HONEST_PER_S, HONEST_SIZE = 20_000, 128  # of all the honest ones together
-GREEDY_SIZE = 1400
+GREEDY_SIZE = 1300  # fits all layers of a relay's session
 SEND_S, STEP_S = 2, 0.5
 FLAT_OUT = 10 ** 7  # packets per second: more than the clients can make
 RATES = (5e3, 400e3)  # packets per second: the search begins with these bounds
@@ -75,17 +74,18 @@ def fair(crowd, report, name, round_):
         report.add(case, name, figures, round_)
 
 
-def one_round(n, program, report, name, round_):
-    crowd = Crowd(n, program=program)
+def one_round(make, report, name, round_):
+    crowd = make()
     try:
         idle = crowd.memory()
         setting_up(crowd, report, name, round_)
         keyed = crowd.memory()
         small_packets(crowd, report, name, round_)
         fair(crowd, report, name, round_)
-        each = {k: (v - crowd.memory_empty) / n for k, v in
-                (("idle_bytes", idle), ("keyed_bytes", keyed), ("active_bytes", crowd.memory()))}
-        report.add("memory per session", name, each, round_)
+        memory = {"keyed_bytes": keyed, "active_bytes": crowd.memory()}
+        if crowd.configured:
+            memory = {"idle_bytes": idle} | memory
+        report.add("memory per session", name, {k: (v - crowd.memory_empty) / crowd.n for k, v in memory.items()}, round_)
     finally:
         crowd.close()
 
@@ -97,12 +97,13 @@ def main():
     args = a.parse_args()
     prepare()
     report = Report("sessions")
-    found = {"mvpn": OURS, "wireguard-go": WG_NEW}
+    found = {"mvpn": lambda: Crowd(args.sessions, OURS), "mvpn-relay": lambda: RelayCrowd(args.sessions)}
+    if shutil.which(WG_NEW):
+        found["wireguard-go"] = lambda: Crowd(args.sessions, WG_NEW)
     for round_ in range(1, args.rounds + 1):
-        for name, program in found.items():
-            if shutil.which(program):
-                with machine():
-                    one_round(args.sessions, program, report, name, round_)
+        for name, make in found.items():
+            with machine():
+                one_round(make, report, name, round_)
     report.show()
     show_goals(report)
     report.close()

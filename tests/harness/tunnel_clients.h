@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Many WireGuard clients in one process, each a real session (core/session.h) with a key of its own and an
- * address of its own: client i sends from CLIENTS_OUTER + i. One UDP socket serves them all; the host routes
- * their addresses to itself (ip route add local 10.64.0.0/10 dev lo). Their keys follow from a constant, so
- * that whoever configures the other side and whoever runs them need not speak to each other. */
+ * address of its own, of which no more than four lie in one /24 (a relay admits strangers by prefix). One UDP
+ * socket serves them all; the host routes their addresses to itself (ip route add local 10.64.0.0/10 dev lo).
+ * Their keys follow from a constant, so that whoever configures the other side and whoever runs them need not
+ * speak to each other.
+ *
+ * Nested: sessions with the next hop, whose messages travel as relay frames in the sessions with a relay. */
 #ifndef TESTS_TUNNEL_CLIENTS_H
 #define TESTS_TUNNEL_CLIENTS_H
 
@@ -20,9 +23,13 @@
 
 #include <sodium.h>
 
+#include "services/tunnel/core/frame.h"
 #include "services/tunnel/core/session.h"
 
 #define CLIENTS_OUTER 0x0a400000u /* 10.64.0.0 */
+#define CLIENTS_STRIDE 64u
+#define CLIENTS_SLOT 1u		  /* of all circuits */
+#define CLIENTS_CONTROL_MAX 512u
 #define CLIENTS_MAX 65536u	  /* their number is the low half of an index */
 #define CLIENTS_BATCH 64u	  /* messages of one system call */
 #define CLIENTS_TRAIN_BYTES 65000u
@@ -40,6 +47,11 @@ struct clients {
 	struct client *all;
 	struct sockaddr_in to;
 	int fd;
+	bool one_address; /* of the socket, for all */
+	struct clients *relay; /* nested: what carries us */
+	struct clients *inner; /* carried by us */
+	uint8_t extend[CLIENTS_CONTROL_MAX]; /* nested: the control frame that opens our slot */
+	uint32_t extend_len;
 	mono_t now, ticked;
 	uint32_t generation; /* high half of indices */
 	struct rng rng;
@@ -73,8 +85,12 @@ static inline uint64_t clients_clock(void)
 }
 
 /* --- out ------------------------------------------------------------------------------------- */
+static inline bool clients_send(struct clients *c, uint32_t client, uint32_t len, uint32_t n,
+	void (*fill)(void *ctx, uint8_t *payload, uint32_t i), void *ctx);
+
 static inline void clients_flush(struct clients *c)
 {
+	c = c->relay != NULL ? c->relay : c;
 	for (uint32_t done = 0; done < c->out.n;) {
 		int n = sendmmsg(c->fd, c->out.msgs + done, c->out.n - done, 0);
 
@@ -104,38 +120,56 @@ static inline void clients_control(struct msghdr *h, int level, int type, const 
 	h->msg_controllen += CMSG_SPACE(len);
 }
 
+struct clients_messages {
+	const uint8_t *at;
+	uint32_t len; /* of each */
+};
+
+static inline void clients_frame(void *ctx, uint8_t *payload, uint32_t i)
+{
+	const struct clients_messages *m = ctx;
+
+	frame_relay_put(payload, CLIENTS_SLOT);
+	memcpy(payload + FRAME_HEADER_SIZE, m->at + (size_t)i * m->len, m->len);
+}
+
 /* n messages of `segment` bytes each lie in the room. */
 static inline void clients_commit(struct clients *c, uint32_t client, uint16_t segment, uint32_t n)
 {
-	const struct in_pktinfo source = {.ipi_spec_dst.s_addr = htonl(CLIENTS_OUTER + client)};
+	const struct in_pktinfo source = {.ipi_spec_dst.s_addr = htonl(CLIENTS_OUTER + client * CLIENTS_STRIDE)};
+	struct clients_messages nested = {c->out.mem + c->out.used, segment};
 	struct msghdr *h = &c->out.msgs[c->out.n].msg_hdr;
 
+	if (c->relay != NULL) {
+		(void)!clients_send(c->relay, client, FRAME_HEADER_SIZE + segment, n, clients_frame, &nested);
+		return;
+	}
 	c->out.iov[c->out.n] = (struct iovec){c->out.mem + c->out.used, (size_t)segment * n};
 	*h = (struct msghdr){.msg_name = &c->to,
 		.msg_namelen = sizeof(c->to),
 		.msg_iov = &c->out.iov[c->out.n],
 		.msg_iovlen = 1,
 		.msg_control = c->out.control[c->out.n]};
-	clients_control(h, IPPROTO_IP, IP_PKTINFO, &source, sizeof(source));
+	if (!c->one_address)
+		clients_control(h, IPPROTO_IP, IP_PKTINFO, &source, sizeof(source));
 	if (n > 1)
 		clients_control(h, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
 	c->out.used += segment * n;
 	c->out.n++;
 }
 
-/* Seals and sends n payloads of len bytes, written by fill(ctx, buffer) just before. False: no keys yet. */
+/* Seals and sends n payloads of len bytes, written by fill just before. False: no keys yet. */
 static inline bool clients_send(struct clients *c, uint32_t client, uint32_t len, uint32_t n,
-	void (*fill)(void *ctx, uint8_t *payload), void *ctx)
+	void (*fill)(void *ctx, uint8_t *payload, uint32_t i), void *ctx)
 {
-	const uint32_t padded = (uint32_t)wg_padded_len(len, 0), size = padded + WG_OVERHEAD;
+	const uint32_t size = len + WG_OVERHEAD;
 	uint8_t *at = clients_room(c, size * n);
 	struct aead_op ops[CLIENTS_BATCH];
 
 	for (uint32_t i = 0; i < n; i++) {
-		ops[i] = (struct aead_op){.buf = at + (size_t)i * size + WG_TRANSPORT_HEAD, .len = padded};
-		memset(ops[i].buf, 0, padded);
-		if (fill != NULL)
-			fill(ctx, ops[i].buf);
+		ops[i] = (struct aead_op){.buf = at + (size_t)i * size + WG_TRANSPORT_HEAD, .len = len};
+		if (len > 0)
+			fill(ctx, ops[i].buf, i);
 	}
 	if (session_seal_batch(&c->all[client].s, &c->env, &c->aead, c->now, ops, n) != OK)
 		return false;
@@ -162,10 +196,21 @@ static inline void clients_index_free(void *ctx, struct session *s, uint32_t ind
 	(void)ctx, (void)s, (void)index;
 }
 
+static inline void clients_extend(void *ctx, uint8_t *payload, uint32_t i)
+{
+	const struct clients *c = ctx;
+
+	(void)i;
+	memcpy(payload, c->extend, c->extend_len);
+}
+
+/* The slot is opened each time anew: that may be done twice, and a lost one costs no timer of its own. */
 static inline void clients_initiation(struct clients *c, struct session *s)
 {
 	uint8_t msg[WG_INITIATION_SIZE];
 
+	if (c->relay != NULL)
+		(void)!clients_send(c->relay, clients_number(c, s), c->extend_len, 1, clients_extend, c);
 	if (session_initiation_create(s, &c->env, c->now, clients_clock(), msg) != OK)
 		return;
 	memcpy(clients_room(c, sizeof(msg)), msg, sizeof(msg));
@@ -184,6 +229,8 @@ static inline void clients_emit(void *ctx, struct session *s, enum session_effec
 	case SESSION_ESTABLISHED:
 		c->n_established += !client->established;
 		client->established = true;
+		if (c->inner != NULL)
+			session_initiate(&c->inner->all[clients_number(c, s)].s, &c->inner->env, c->now);
 		break;
 	case SESSION_SEND_KEEPALIVE:
 		(void)!clients_send(c, clients_number(c, s), 0, 1, NULL, NULL);
@@ -202,7 +249,10 @@ static inline void clients_message(struct clients *c, uint8_t *msg, size_t len)
 	const unsigned int type = wg_message_type(msg, len);
 	const uint32_t index = type == WG_INITIATION || type == 0 ? CLIENTS_MAX : wg_receiver_index(msg);
 	struct aead_op op = {.buf = msg + WG_TRANSPORT_HEAD, .len = (uint32_t)(len - WG_OVERHEAD)};
+	const uint8_t *inner;
 	struct session *s;
+	size_t inner_len;
+	uint16_t slot;
 
 	if ((index & 0xffff) >= c->n)
 		return;
@@ -216,7 +266,9 @@ static inline void clients_message(struct clients *c, uint8_t *msg, size_t len)
 		break;
 	case WG_TRANSPORT:
 		op.counter = le64_get(msg + 8);
-		session_open_batch(s, &c->env, &c->aead, c->now, index, &op, 1);
+		if (session_open_batch(s, &c->env, &c->aead, c->now, index, &op, 1) == 1 && c->inner != NULL &&
+			frame_relay_get(op.buf, op.len, &slot, &inner, &inner_len))
+			clients_message(c->inner, op.buf + FRAME_HEADER_SIZE, inner_len);
 		break;
 	}
 }
@@ -238,15 +290,29 @@ static inline void clients_receive(struct clients *c)
 	} while (n == (int)CLIENTS_BATCH);
 }
 
+static inline void clients_time(struct clients *c)
+{
+	c->now.ns = clients_clock();
+	if (c->relay != NULL)
+		c->relay->now = c->now;
+}
+
+static inline void clients_tick(struct clients *c)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		session_tick(&c->all[i].s, &c->env, c->now);
+}
+
 /* One turn: time, what came, timers, what has to be sent. */
 static inline void clients_turn(struct clients *c)
 {
-	c->now.ns = clients_clock();
-	clients_receive(c);
+	clients_time(c);
+	clients_receive(c->relay != NULL ? c->relay : c);
 	if (mono_reached(mono_add(c->ticked, CLIENTS_TICK), c->now)) {
 		c->ticked = c->now;
-		for (uint32_t i = 0; i < c->n; i++)
-			session_tick(&c->all[i].s, &c->env, c->now);
+		clients_tick(c);
+		if (c->relay != NULL)
+			clients_tick(c->relay);
 	}
 	clients_flush(c);
 }
@@ -283,39 +349,66 @@ static inline void clients_init(struct clients *c, uint32_t n)
 	clients_keys(c);
 }
 
-static inline void clients_start(struct clients *c, const struct sockaddr_in *to, const uint8_t *server_pk)
+/* What its sessions need, but for their peers. fd -1: nested. */
+static inline void clients_prepare(struct clients *c, int fd)
 {
-	const uint8_t fresh[32] = {(uint8_t)getpid(), (uint8_t)(getpid() >> 8)};
-	const int buffer = 16 << 20;
 	struct keypair *pairs = calloc((size_t)c->n * SESSION_KEYPAIRS, sizeof(*pairs));
+	uint8_t fresh[32];
 
-	c->to = *to;
-	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	randombytes_buf(fresh, sizeof(fresh));
+	c->fd = fd;
 	c->in = malloc((size_t)CLIENTS_BATCH * CLIENTS_IN_SIZE);
 	c->out.mem = malloc((size_t)CLIENTS_BATCH * CLIENTS_IN_SIZE);
-	if (c->fd < 0 || pairs == NULL || c->in == NULL || c->out.mem == NULL)
-		clients_fail("start");
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
-	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
+	if (pairs == NULL || c->in == NULL || c->out.mem == NULL)
+		clients_fail("memory");
 	rng_init(&c->rng, fresh);
 	clients_aead(c);
 	keypair_pool_add(&c->pool, pairs, (size_t)c->n * SESSION_KEYPAIRS);
 	c->env = (struct session_env){&session_conf_wireguard, &clients_ops, c, &c->rng, &c->pool};
 	c->now.ns = clients_clock();
+}
+
+static inline void clients_session(
+	struct clients *c, uint32_t i, const struct noise_identity *id, const uint8_t *peer_pk)
+{
+	if (session_init(&c->all[i].s, id, peer_pk, NULL) != OK)
+		clients_fail("the other side's key");
+}
+
+/* Towards one server, by a socket of their own. */
+static inline void clients_start(struct clients *c, const struct sockaddr_in *to, const uint8_t *server_pk)
+{
+	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), buffer = 16 << 20;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer)) != 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)) != 0)
+		clients_fail("socket");
+	c->to = *to;
+	clients_prepare(c, fd);
 	for (uint32_t i = 0; i < c->n; i++)
-		if (session_init(&c->all[i].s, &c->all[i].id, server_pk, NULL) != OK)
-			clients_fail("the other side's key");
+		clients_session(c, i, &c->all[i].id, server_pk);
+}
+
+/* Towards the next hop, within the sessions with the relay. */
+static inline void clients_nest(struct clients *c, struct clients *relay, const uint8_t *next_pk)
+{
+	clients_prepare(c, -1);
+	c->relay = relay;
+	relay->inner = c;
+	for (uint32_t i = 0; i < c->n; i++)
+		clients_session(c, i, &c->all[i].id, next_pk);
 }
 
 /* Handshakes of all, `window` of them at a time. */
 static inline void clients_connect(struct clients *c, uint32_t window)
 {
-	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	struct clients *first = c->relay != NULL ? c->relay : c;
+	struct pollfd p = {.fd = first->fd, .events = POLLIN};
 
 	for (uint32_t begun = 0; c->n_established < c->n;) {
-		c->now.ns = clients_clock();
+		clients_time(c);
 		for (; begun < c->n && begun - c->n_established < window; begun++)
-			session_initiate(&c->all[begun].s, &c->env, c->now);
+			session_initiate(&first->all[begun].s, &first->env, c->now);
 		clients_flush(c);
 		poll(&p, 1, 10);
 		clients_turn(c);

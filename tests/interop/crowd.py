@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Many clients (tests/tools/sessions.c) before one tunnel with one worker:
 
-    left [wg 10.9.0.1, a sink] -- veth -- right: clients 10.64.0.0 + i, inside 10.200.0.0 + i
+    left [wg 10.9.0.1, a sink] -- veth -- right: clients 10.64.0.0 + 64 i, inside 10.200.0.0 + i
 
 The tunnel has the first processor for itself, so that what it cannot do is its own limit; clients and sink share
 the rest.
@@ -22,35 +22,44 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Crowd:
+    configured = True  # the sessions are known before they come
+
     def __init__(self, n, program=OURS):
         self.n = n
         self.world = World()
         self.tool = None
         try:
+            self.world.right.ip("route", "add", "local", OUTER, "dev", "lo")
+            self.world.left.ip("route", "add", OUTER, "via", "198.18.0.2")
             self.set_up(program)
         except BaseException:
             self.close()
             raise
 
     def set_up(self, program):
-        left, right = self.world.left, self.world.right
-        right.ip("route", "add", "local", OUTER, "dev", "lo")
-        left.ip("route", "add", OUTER, "via", "198.18.0.2")
-        self.tunnel = self.world.interface(left, program, 1, env={"MVPN_WORKERS": "1"}, log="error")
-        self.tunnel.up()
-        left.ip("route", "add", INNER, "dev", self.tunnel.name)
-        self.pid = self.tunnel.process.pid
-        for thread in os.listdir(f"/proc/{self.pid}/task"):
-            os.sched_setaffinity(int(thread), CPUS[:1])
-        self.memory_empty = self.memory()
+        left = self.world.left
+        tunnel = self.world.interface(left, program, 1, env={"MVPN_WORKERS": "1"}, log="error")
+        tunnel.up()
+        left.ip("route", "add", INNER, "dev", tunnel.name)
+        self.watch(tunnel.process.pid)
         peers = subprocess.run([f"{TOOLS}/sessions", "peers", str(self.n)], check=True, capture_output=True, text=True)
-        answer = self.tunnel.uapi(f"set=1\nlisten_port={PORT}\n{peers.stdout}\n")
+        answer = tunnel.uapi(f"set=1\nlisten_port={PORT}\n{peers.stdout}\n")
         assert answer == ["errno=0"], answer
         sink = left.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sink.bind(("10.9.0.1", 0))
+        self.start("run", PORT, base64.b64decode(tunnel.public), sink)
+
+    def watch(self, pid):
+        """The process that is loaded; nothing has been configured yet."""
+        self.pid = pid
+        self.memory_empty = self.memory()
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), CPUS[:1])
+
+    def start(self, mode, port, public_key, sink):
         self.tool = subprocess.Popen(
-            ["ip", "netns", "exec", right.name, f"{TOOLS}/sessions", "run", str(self.n), "198.18.0.1", str(PORT),
-             base64.b64decode(self.tunnel.public).hex(), str(sink.fileno())],
+            ["ip", "netns", "exec", self.world.right.name, f"{TOOLS}/sessions", mode, str(self.n), "198.18.0.1",
+             str(port), public_key.hex(), str(sink.fileno())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, pass_fds=[sink.fileno()])
         os.sched_setaffinity(self.tool.pid, CPUS[1:] or CPUS)
         sink.close()

@@ -5,6 +5,8 @@
  *
  *	sessions peers N                                     their public keys and addresses, as UAPI text
  *	sessions run N ADDRESS PORT PUBLIC-KEY-HEX SINK-FD   SINK-FD: bound UDP socket behind the tunnel
+ *	sessions relay N ADDRESS PORT PUBLIC-KEY-HEX NEXT-FD the server is a relay; NEXT-FD: bound UDP socket
+ *	                                                     of the next hop, which is this program too
  *
  * Commands on stdin, an answer (JSON, one line) to each:
  *	connect WINDOW                            handshakes of all, WINDOW at a time
@@ -18,6 +20,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "lib/descriptor.h"
+#include "services/tunnel/core/control.h"
 #include "tests/harness/tunnel_clients.h"
 #include "tests/harness/tunnel_pk.h"
 
@@ -43,9 +47,11 @@ static struct {
 	struct tally *of;   /* by client */
 	uint32_t *delay_us; /* of each honest packet that came */
 	uint32_t n_delays, delays_max;
-	_Atomic uint64_t n; /* all packets; written last */
+	_Atomic uint64_t n; /* what came; written last */
 	uint64_t overflow;  /* what the sink itself lost, since it was made */
 	uint8_t *mem;
+	struct clients *hop; /* its sessions if it is a next hop; NULL: plain datagrams come */
+	struct noise_identity hop_id;
 } sink;
 
 /* --- sink --------------------------------------------------------------------------------------- */
@@ -86,19 +92,65 @@ static void sink_count(uint32_t client, const uint8_t *payload, uint64_t at_ns)
 		sink.delay_us[sink.n_delays++] = (uint32_t)(delay_ns / 1000);
 }
 
+/* --- sink as next hop: a responder for all clients ---------------------------------------------- */
+static void hop_initiation(struct clients *h, const uint8_t *bytes)
+{
+	const uint32_t client = wg_sender_index(bytes) & 0xffff; /* clients_index_new */
+	uint8_t answer[WG_RESPONSE_SIZE];
+	struct noise_responder re;
+	struct wg_initiation msg;
+
+	memcpy(&msg, bytes, sizeof(msg));
+	if (client >= h->n || noise_initiation_open(&sink.hop_id, &msg, &re) != OK)
+		return;
+	if (memcmp(re.remote_static, h->all[client].s.remote.static_pk, WG_KEY_SIZE) == 0 &&
+		session_initiation_accept(&h->all[client].s, &h->env, h->now, &re, answer) == OK) {
+		memcpy(clients_room(h, sizeof(answer)), answer, sizeof(answer));
+		clients_commit(h, client, sizeof(answer), 1);
+	}
+	noise_responder_done(&re);
+}
+
+static void hop_message(struct clients *h, uint8_t *msg, uint32_t len, uint64_t at_ns)
+{
+	const unsigned int type = wg_message_type(msg, len);
+	const uint32_t index = type == WG_TRANSPORT ? wg_receiver_index(msg) : 0, client = index & 0xffff;
+	struct aead_op op = {.buf = msg + WG_TRANSPORT_HEAD, .len = len - WG_OVERHEAD};
+
+	if (type == WG_INITIATION)
+		hop_initiation(h, msg);
+	if (type != WG_TRANSPORT || client >= h->n)
+		return;
+	op.counter = le64_get(msg + 8);
+	if (session_open_batch(&h->all[client].s, &h->env, &h->aead, h->now, index, &op, 1) == 1 &&
+		op.len >= SIZE_MIN)
+		sink_count(client, op.buf + HEADS, at_ns);
+}
+
 static void sink_take(struct msghdr *h, uint32_t len, uint32_t clients)
 {
-	const uint32_t client = ntohl(((struct sockaddr_in *)h->msg_name)->sin_addr.s_addr) - INNER;
+	const struct sockaddr_in *from = h->msg_name;
+	const uint32_t client = ntohl(from->sin_addr.s_addr) - INNER;
 	const struct arrival a = arrival_of(h, len);
-	const uint8_t *bytes = h->msg_iov->iov_base;
+	uint8_t *bytes = h->msg_iov->iov_base;
 
 	if (a.overflow != 0)
 		sink.overflow = a.overflow;
-	if (client >= clients)
-		return;
-	for (uint32_t at = 0; at + 8 <= len; at += a.segment)
-		sink_count(client, bytes + at, a.at_ns);
-	atomic_fetch_add_explicit(&sink.n, (len + a.segment - 1) / a.segment, memory_order_release);
+	if (sink.hop != NULL) {
+		sink.hop->to = *from;
+		clients_time(sink.hop);
+	}
+	for (uint32_t at = 0; at + 8 <= len; at += a.segment) {
+		const uint32_t n = len - at < a.segment ? len - at : a.segment;
+
+		if (sink.hop != NULL)
+			hop_message(sink.hop, bytes + at, n, a.at_ns);
+		else if (client < clients)
+			sink_count(client, bytes + at, a.at_ns);
+	}
+	if (sink.hop != NULL)
+		clients_flush(sink.hop);
+	atomic_fetch_add_explicit(&sink.n, 1, memory_order_release);
 }
 
 static void *sink_run(void *arg)
@@ -126,21 +178,27 @@ static void *sink_run(void *arg)
 	return NULL;
 }
 
-static void sink_start(int fd, uint32_t *clients)
+static void sink_open(int fd, uint32_t clients)
 {
 	const int one = 1, buffer = SINK_BUFFER;
 	socklen_t len = sizeof(sink.at);
-	pthread_t thread;
 
 	sink.fd = fd;
 	sink.mem = malloc((size_t)SINK_ITEMS * SINK_SIZE);
-	sink.of = calloc(*clients, sizeof(*sink.of));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+	sink.of = calloc(clients, sizeof(*sink.of));
 	if (sink.mem == NULL || sink.of == NULL || getsockname(fd, (struct sockaddr *)&sink.at, &len) != 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer)) != 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) != 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one)) != 0 ||
-		setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof(one)) != 0 ||
-		pthread_create(&thread, NULL, sink_run, clients) != 0)
+		setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof(one)) != 0)
+		clients_fail("sink");
+}
+
+static void sink_start(uint32_t *clients)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sink_run, clients) != 0)
 		clients_fail("sink");
 }
 
@@ -180,16 +238,18 @@ struct load {
 };
 
 struct packet_of {
-	uint32_t client, size;
+	uint32_t client, size, padded;
 	uint16_t port;
 };
 
 /* A UDP packet whose data are the time and zeros. Each is of another flow, so that the tunnel cannot join
  * them: they cost it most. */
-static void packet_make(void *ctx, uint8_t *p)
+static void packet_make(void *ctx, uint8_t *p, uint32_t i)
 {
 	struct packet_of *of = ctx;
 
+	(void)i;
+	memset(p, 0, of->padded);
 	p[0] = 0x45;
 	be16_put(p + 2, (uint16_t)of->size);
 	p[6] = 0x40;
@@ -207,15 +267,16 @@ static void packet_make(void *ctx, uint8_t *p)
 
 static void send_of(struct clients *c, uint32_t client, uint32_t size, uint32_t n)
 {
-	struct packet_of of = {client, size, PORT};
+	struct packet_of of = {client, size, (uint32_t)wg_padded_len(size, 0), PORT};
 
-	if (clients_send(c, client, size, n, packet_make, &of))
+	if (clients_send(c, client, of.padded, n, packet_make, &of))
 		sink.of[client].sent += n;
 }
 
 static void send_greedy(struct clients *c, uint32_t size)
 {
-	const uint32_t most = CLIENTS_TRAIN_BYTES / ((uint32_t)wg_padded_len(size, 0) + WG_OVERHEAD);
+	const uint32_t heads = 2 * WG_OVERHEAD + FRAME_HEADER_SIZE;
+	const uint32_t most = CLIENTS_TRAIN_BYTES / ((uint32_t)wg_padded_len(size, 0) + heads);
 
 	send_of(c, 0, size, most < CLIENTS_BATCH ? most : CLIENTS_BATCH);
 	clients_flush(c);
@@ -247,7 +308,7 @@ static double run_load(struct clients *c, const struct load *l)
 			nanosleep(&nap, NULL);
 		if (turn % 16 == 0)
 			clients_turn(c);
-		c->now.ns = clients_clock();
+		clients_time(c);
 	}
 	return (double)now / 1e9;
 }
@@ -355,9 +416,55 @@ static int serve(struct clients *c)
 	}
 }
 
+/* --- through a relay --------------------------------------------------------------------------- */
+/* Opens a slot towards the next hop. */
+static void extend_make(struct clients *c)
+{
+	struct descriptor d = {.roles = DESCRIPTOR_RELAY, .seq = 1};
+	overlay_Control m = overlay_Control_init_zero;
+	uint8_t identity_sk[crypto_sign_SECRETKEYBYTES];
+	const int64_t now_s = (int64_t)(clients_clock() / 1000000000u);
+	size_t len;
+
+	crypto_sign_keypair(d.node_id, identity_sk);
+	memcpy(d.wg_pk, sink.hop_id.static_pk, sizeof(d.wg_pk));
+	d.ep4 = (struct net_endpoint){.addr.family = NET_IP4, .port = ntohs(sink.at.sin_port)};
+	memcpy(d.ep4.addr.ip, &sink.at.sin_addr, 4);
+	d.not_before.s = now_s - 1;
+	d.expires.s = now_s + 3600;
+	m.id = 1;
+	m.which_body = overlay_Control_extend_tag;
+	m.body.extend.slot = CLIENTS_SLOT;
+	m.body.extend.descriptor.size = DESCRIPTOR_SIZE;
+	if (descriptor_sign(&d, identity_sk, m.body.extend.descriptor.bytes) != OK ||
+		control_encode(&m, c->extend, sizeof(c->extend), &len) != OK)
+		clients_fail("extend");
+	c->extend_len = (uint32_t)wg_padded_len(len, 0);
+}
+
+/* All clients also with the next hop, which is ours too: its sessions are the sink's. */
+static struct clients *nest(struct clients *relay)
+{
+	static struct clients nested, hop;
+	uint8_t sk[WG_KEY_SIZE];
+
+	randombytes_buf(sk, sizeof(sk));
+	noise_identity_init(&sink.hop_id, sk);
+	clients_init(&nested, relay->n);
+	clients_nest(&nested, relay, sink.hop_id.static_pk);
+	extend_make(&nested);
+	clients_init(&hop, relay->n);
+	clients_prepare(&hop, sink.fd);
+	hop.one_address = true;
+	for (uint32_t i = 0; i < hop.n; i++)
+		clients_session(&hop, i, &sink.hop_id, hop.all[i].id.static_pk);
+	sink.hop = &hop;
+	return &nested;
+}
+
 static int usage(void)
 {
-	fprintf(stderr, "usage: sessions peers N | sessions run N ADDRESS PORT PUBLIC-KEY-HEX SINK-FD\n");
+	fprintf(stderr, "usage: sessions peers N | sessions run|relay N ADDRESS PORT PUBLIC-KEY-HEX FD\n");
 	return 2;
 }
 
@@ -366,7 +473,9 @@ int main(int argc, char **argv)
 	const uint32_t n = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
 	struct sockaddr_in to = {.sin_family = AF_INET};
 	static struct clients c;
+	struct clients *all = &c;
 	uint8_t pk[WG_KEY_SIZE];
+	bool relay;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (n < 2 || n > CLIENTS_MAX || sodium_init() < 0)
@@ -376,12 +485,16 @@ int main(int argc, char **argv)
 		print_peers(&c);
 		return 0;
 	}
-	if (argc != 7 || strcmp(argv[1], "run") != 0 || inet_pton(AF_INET, argv[3], &to.sin_addr) != 1 ||
+	relay = strcmp(argv[1], "relay") == 0;
+	if (argc != 7 || (!relay && strcmp(argv[1], "run") != 0) || inet_pton(AF_INET, argv[3], &to.sin_addr) != 1 ||
 		sodium_hex2bin(pk, sizeof(pk), argv[5], strlen(argv[5]), NULL, NULL, NULL) != 0)
 		return usage();
 	to.sin_port = htons((uint16_t)strtoul(argv[4], NULL, 10));
 	clients_start(&c, &to, pk);
-	sink_start((int)strtol(argv[6], NULL, 10), &c.n);
+	sink_open((int)strtol(argv[6], NULL, 10), c.n);
+	if (relay)
+		all = nest(&c);
+	sink_start(&c.n);
 	setvbuf(stdin, NULL, _IONBF, 0); /* poll sees what is there */
-	return serve(&c);
+	return serve(all);
 }
