@@ -424,7 +424,7 @@ static void extend_make(struct clients *c)
 	overlay_Control m = overlay_Control_init_zero;
 	uint8_t identity_sk[crypto_sign_SECRETKEYBYTES];
 	const int64_t now_s = (int64_t)(clients_clock() / 1000000000u);
-	size_t len;
+	size_t len = 0;
 
 	crypto_sign_keypair(d.node_id, identity_sk);
 	memcpy(d.wg_pk, sink.hop_id.static_pk, sizeof(d.wg_pk));
