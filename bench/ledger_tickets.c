@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/micro.h"
 #include "services/ledger/core/payee.h"
 #include "services/ledger/core/value.h"
 
@@ -23,7 +24,7 @@ static double cpu_s(void)
 
 static void say(const char *what, double s, unsigned int n)
 {
-	printf("%-40s %8.0f /s  %6.1f us\n", what, n / s, s * 1e6 / n);
+	row("tickets", what, 0, s * 1e9 / n);
 }
 
 static void on_answer(void *ctx, uint64_t session, uint32_t request, const uint8_t *payload, size_t len)
@@ -159,11 +160,11 @@ int main(void)
 	if (keys_init(&keys, ctx, wallet) != OK)
 		return 1;
 	struct payee *p = payee_make(&keys, &t);
-	say("ticket signed", sign_all(p, ctx), TICKETS);
-	say("ticket checked (digest, recover)", check_all(p), TICKETS);
-	say("ticket taken (message to answer)", take_all(p), TICKETS);
-	say("keccak256 of 66 bytes", hash_all(), 100000);
-	printf("%llu of %d taken\n", (unsigned long long)n_paid, TICKETS);
+	head();
+	say("signed", sign_all(p, ctx), TICKETS);
+	say("checked", check_all(p), TICKETS);
+	say("taken", take_all(p), TICKETS);
+	say("keccak256 of 66 B", hash_all(), 100000);
 	free(p);
 	secp256k1_context_destroy(ctx);
 	return n_paid != TICKETS;

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the C programs that were named; what they print as CSV goes into build/bench with the machine's names, and
-on the screen as it is."""
+"""Runs the C programs that were named, each of which prints a CSV: case, contender, figure, value."""
 import csv
 import os
 import subprocess
 import sys
 
-from net import OUT
-from report import MACHINE
+from goals import show_goals
+from report import Report
 
 for program in sys.argv[1:]:
-    name = os.path.basename(program)
+    report = Report(os.path.basename(program))
     text = subprocess.run([program], check=True, stdout=subprocess.PIPE, text=True).stdout
-    with open(f"{OUT}/{name}.csv", "w", encoding="ascii", newline="") as f:
-        out = csv.writer(f)
-        for i, row in enumerate(csv.reader(text.splitlines())):
-            out.writerow(row + (list(MACHINE) if i == 0 else list(MACHINE.values())))
-            print("  ".join(w.ljust(20) if k < 2 else w.rjust(10) for k, w in enumerate(row)))
-    print(f"{name}: build/bench/{name}.csv\n")
+    for row in csv.DictReader(text.splitlines()):
+        report.add(row["case"], row["contender"], {row["figure"]: float(row["value"])})
+    report.show()
+    show_goals(report)
+    report.close()

@@ -2,7 +2,7 @@
 # Figures, not tests: nothing here fails because something is slow. ROUNDS=1 for a quick look.
 ROUNDS ?= 5
 OUT-bench := build/bench
-BENCH_C := $(B)/bench/tunnel_crypto $(B)/bench/ledger_tickets
+BENCH_C := $(addprefix $(B)/bench/,tunnel_crypto tunnel_forward tunnel_limits ledger_tickets)
 
 $(BENCH_C): $(B)/bench/%: $(B)/bench/%.o $(CORE_ALL) $(B)/libpb.a $(B)/libpure.a
 	@$(CC) $(ALLLDFLAGS) $^ $(B)/libpure.a $(LIBS-cores) $(LIBS-pure) -o $@
@@ -16,7 +16,7 @@ bench-deps:
 	@bench/peers.sh
 
 bench: bench-deps
-	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-tunnels
+	@$(MAKE) --no-print-directory bench-crypto bench-setup bench-sessions bench-tunnels bench-profile
 
 bench-crypto: $(BENCH_C)
 	@mkdir -p $(OUT-bench)
@@ -29,4 +29,14 @@ bench-tunnels: programs $(OUT-bench)/udpgen
 bench-setup: programs
 	@$(PY) -B bench/setup.py --rounds $(ROUNDS)
 
-.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup
+bench-sessions: programs
+	@$(PY) -B bench/sessions.py --rounds $(ROUNDS)
+
+bench-profile: programs
+	@$(PY) -B bench/profile.py
+
+# The tables of docs/performance.md, from what was measured last.
+bench-page:
+	@$(PY) -B bench/report.py docs/performance.md
+
+.PHONY: bench bench-deps bench-crypto bench-tunnels bench-setup bench-sessions bench-profile bench-page

@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Figures to a CSV (every round) and a table (medians, least and greatest)."""
+"""Figures to a CSV (every round) and a table (medians, least and greatest).
+
+    report.py PAGE      renews the tables of a page in Markdown from the CSVs in build/bench
+
+A table stands in the page between `<!-- cases NAME[: CASE; ...] -->` or `<!-- goals NAME -->` and `<!-- end -->`; NAME
+is that of the CSV.
+"""
 import csv
 import os
 import platform
+import re
 import statistics
 import subprocess
+import sys
 
+from goals import judged
 from net import OUT, ROOT
 
 
@@ -23,12 +32,67 @@ def _commit():
 MACHINE = {"commit": _commit(), "processor": _cpu(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
 
 
-class Report:
-    """Rows (case, contender, figure, value), written as they come."""
+def _short(value):
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+class Figures:
+    """Rows (case, contender, figure, value)."""
 
     def __init__(self, name):
-        self.path = f"{OUT}/{name}.csv"
+        self.name = name
         self.values = {}  # (case, contender, figure) -> one value for each round
+        self.machine = MACHINE
+
+    @staticmethod
+    def read(name):
+        """None: there is no such CSV."""
+        found = Figures(name)
+        path = f"{OUT}/{name}.csv"
+        if not os.path.exists(path):
+            return None
+        with open(path, encoding="ascii", newline="") as f:
+            for row in csv.DictReader(f):
+                key = (row["case"], row["contender"], row["figure"])
+                found.values.setdefault(key, []).append(float(row["value"]))
+                found.machine = {k: row[k] for k in MACHINE}
+        return found
+
+    def median(self, case, contender, figure):
+        values = self.values.get((case, contender, figure))
+        return statistics.median(values) if values else None
+
+    def cases(self):
+        return list(dict.fromkeys(k[0] for k in self.values))
+
+    def rounds(self):
+        return max(map(len, self.values.values()), default=0)
+
+    def table(self, case):
+        """Lines of cells: the case and its figures, then each contender."""
+        figures = list(dict.fromkeys(k[2] for k in self.values if k[0] == case))
+        lines = [[case, *figures]]
+        for contender in dict.fromkeys(k[1] for k in self.values if k[0] == case):
+            lines.append([contender, *(self._cell(case, contender, f) for f in figures)])
+        return lines
+
+    def _cell(self, case, contender, figure):
+        values = self.values.get((case, contender, figure))
+        if not values:
+            return "-"
+        middle = _short(statistics.median(values))
+        return middle if len(values) == 1 else f"{middle} ({min(values):.3g}-{max(values):.3g})"
+
+    def origin(self):
+        return "{commit}, {processor}, {cores} cores, Linux {kernel}".format(**self.machine)
+
+
+class Report(Figures):
+    """Written as they come."""
+
+    def __init__(self, name, file=None):
+        super().__init__(name)
+        self.path = f"{OUT}/{file or name}.csv"
         self.file = open(self.path, "w", encoding="ascii", newline="")
         self.csv = csv.writer(self.file)
         self.csv.writerow(["case", "contender", "figure", "round", "value", *MACHINE])
@@ -39,29 +103,62 @@ class Report:
             self.csv.writerow([case, contender, figure, round_, f"{value:.6g}", *MACHINE.values()])
         self.file.flush()
 
-    def median(self, case, contender, figure):
-        values = self.values.get((case, contender, figure))
-        return statistics.median(values) if values else None
-
     def show(self):
-        print(f"\n{MACHINE['commit']}, {MACHINE['processor']}, {MACHINE['cores']} cores, Linux {MACHINE['kernel']}")
-        for case in dict.fromkeys(k[0] for k in self.values):
-            figures = list(dict.fromkeys(k[2] for k in self.values if k[0] == case))
-            lines = [[case, *figures]]
-            for contender in dict.fromkeys(k[1] for k in self.values if k[0] == case):
-                lines.append([contender, *(self._cell(case, contender, f) for f in figures)])
+        print(f"\n{self.origin()}")
+        for case in self.cases():
+            lines = self.table(case)
             widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
             print()
             for line in lines:
                 print("  ".join(w.ljust(n) if i == 0 else w.rjust(n) for i, (w, n) in enumerate(zip(line, widths))))
         print(f"\nevery round: {os.path.relpath(self.path, ROOT)}")
 
-    def _cell(self, case, contender, figure):
-        values = self.values.get((case, contender, figure))
-        if not values:
-            return "-"
-        middle = f"{statistics.median(values):.3g}" if statistics.median(values) < 100 else f"{statistics.median(values):.0f}"
-        return middle if len(values) == 1 else f"{middle} ({min(values):.3g}-{max(values):.3g})"
-
     def close(self):
         self.file.close()
+
+
+# ---- Markdown ----
+def _markdown(lines):
+    head, *rest = [[w.replace("_", " ") for w in lines[0]], *lines[1:]]
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rest)) + "\n"
+
+
+def _markdown_cases(figures, wanted):
+    missing = set(wanted) - set(figures.cases())
+    if missing:
+        sys.exit(f"{figures.name}: not measured: {', '.join(missing)}")
+    return "\n".join(_markdown(figures.table(c)) for c in figures.cases() if not wanted or c in wanted)
+
+
+def _markdown_goals(figures, _):
+    lines = [["", "measured", "goal", ""]]
+    for goal, value in judged(figures):
+        lines.append([goal.name(), "-" if value is None else f"{_short(value)}{' x' if goal.ratio else ''}", goal.words(),
+                      "not measured" if value is None else "met" if goal.met(value) else "**not met**"])
+    return _markdown(lines)
+
+
+def _renewed(block):
+    kind, name, wanted = block.group(1), block.group(2), block.group(3)
+    figures = Figures.read(name)
+    if figures is None:
+        print(f"no build/bench/{name}.csv: that table stays as it is", file=sys.stderr)
+        return block.group(0)
+    text = {"cases": _markdown_cases, "goals": _markdown_goals}[kind](
+        figures, [c.strip() for c in (wanted or "").split(";") if c.strip()])
+    rounds = figures.rounds()
+    origin = f"{rounds} round{'s' * (rounds > 1)}, {figures.origin()}"
+    return f"{block.group(0).splitlines()[0]}\n{text}\n*{origin}*\n<!-- end -->"
+
+
+def renew(path):
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    page = re.sub(r"<!-- (cases|goals) (\w+)(?:: ([^>]*))? -->\n.*?<!-- end -->", _renewed, page, flags=re.S)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(page)
+
+
+if __name__ == "__main__":
+    renew(sys.argv[1])

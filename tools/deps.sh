@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # deps.sh [run|bench]: installs what is missing to build, run and test on Debian 12; `run`: not what only the
-# tests need; `bench`: also the tunnels that `make bench` measures beside ours. Does nothing when nothing is
-# missing.
+# tests need; `bench`: also the tunnels that `make bench` measures beside ours, and perf, which says where the
+# time goes. Does nothing when nothing is missing.
 # A package list or database that another process holds is waited for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ run=(redis-server nftables iproute2 iputils-ping runit util-linux procps dnsmasq
 test=(libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck valgrind
 	python3-pytest python3-zmq python3-nacl python3-cryptography
 	wireguard-go wireguard-tools iperf3 tcpdump chromium fonts-dejavu-core openssl)
-bench=(nebula openvpn fastd tinc)
+bench=(nebula openvpn fastd tinc linux-perf)
 # A container engine for tests/compose; one that is there already stays.
 declare -A engine=([dockerd]=docker.io [docker-compose]=docker-compose [mmdebstrap]=mmdebstrap [tini]=tini
 	[iptables]=iptables)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "overlay_role.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +19,8 @@ struct fact_note {
 	struct note note; /* first */
 	void (*on_fact)(void *main_state, enum role to, const void *msg);
 	enum role to;
-	union {
-		mvpn_RouterIn router;
-		mvpn_LedgerIn ledger;
-		mvpn_DiscoveryIn discovery;
-		mvpn_GatewayIn gateway;
-	} msg;
+	/* As large as its kind: the usage of all sessions may wait here at a time. */
+	_Alignas(max_align_t) uint8_t msg[];
 };
 
 /* What the role knows besides the overlay; one per worker. */
@@ -56,20 +53,20 @@ static void fact_run(void *main_state, struct note *n)
 {
 	struct fact_note *f = (struct fact_note *)n;
 
-	f->on_fact(main_state, f->to, &f->msg);
+	f->on_fact(main_state, f->to, f->msg);
 }
 
 static void op_tell(void *ctx, enum role to, const void *msg)
 {
 	struct role_state *r = ctx;
-	struct fact_note *f = calloc(1, sizeof(*f));
+	struct fact_note *f = calloc(1, sizeof(*f) + message_size(to));
 
 	if (f == NULL)
 		return; /* facts are said again, or asked for */
 	f->note.run = fact_run;
 	f->on_fact = r->on_fact;
 	f->to = to;
-	memcpy(&f->msg, msg, message_size(to));
+	memcpy(f->msg, msg, message_size(to));
 	plane_note(r->w->plane, &f->note);
 }
 
