@@ -4,8 +4,8 @@
  * Kernel queues are first come, first served: behind a download waits everything, and when one overflows
  * the lost are those who came last, not those who sent too much. So everything is taken in at once, and
  * sessions (from sockets) and flows (from devices) get their turns from fair queues (core/fq.h). What is
- * taken in is bounded. Beyond that the kernel's queue has to hold it, until that overflows too: then for
- * a while the reading goes on, and who has most waiting loses. */
+ * taken in is bounded. Beyond that the kernel's queue has to hold it, until that fills too: then the
+ * reading goes on, and who has most waiting loses, as long as there is too much. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -94,19 +94,26 @@ static bool is_full(const struct backlog *b, enum backlog_queue q, uint32_t n)
 	return b->fq[q].bytes >= BACKLOG_BYTES || b->fq[q].n + n > items_max[q];
 }
 
+static bool is_crowded(struct worker *w, const struct udp_socket *s)
+{
+	return !mono_reached(w->backlog.crowded_until, w->now) || udp_queue_half_full(s);
+}
+
 /* Is there room for what one call brings? */
-static bool room_for_trains(struct worker *w)
+static bool room_for_trains(struct worker *w, const struct udp_socket *s)
 {
 	struct backlog *b = &w->backlog;
 
+	if (!is_full(b, BACKLOG_UDP, UDP_RX_ITEMS))
+		return true;
+	if (!is_crowded(w, s))
+		return false;
+	b->crowded_until = mono_add(w->now, BACKLOG_CROWDED_FOR);
 	while (is_full(b, BACKLOG_UDP, UDP_RX_ITEMS)) {
-		struct slot *s = mono_reached(b->crowded_until, w->now) ? NULL :
-			(struct slot *)fq_shorten(&b->fq[BACKLOG_UDP]);
+		struct slot *most = (struct slot *)fq_shorten(&b->fq[BACKLOG_UDP]);
 
-		if (s == NULL)
-			return false;
-		w->n.rx_shortened += messages_in(&s->udp);
-		slot_give(b, s);
+		w->n.rx_shortened += messages_in(&most->udp);
+		slot_give(b, most);
 	}
 	return true;
 }
@@ -135,13 +142,10 @@ static unsigned int trains_take(struct worker *w, struct udp_socket *s)
 
 void backlog_udp(struct worker *w, struct udp_socket *s)
 {
-	const uint64_t overflows = s->counters.rx_overflow;
 	unsigned int n = UDP_RX_ITEMS;
 
-	while (n == UDP_RX_ITEMS && s->fd >= 0 && room_for_trains(w))
-		n = trains_take(w, s);
-	if (s->counters.rx_overflow != overflows)
-		w->backlog.crowded_until = mono_add(w->now, BACKLOG_CROWDED_FOR);
+	for (unsigned int i = 0; i < BACKLOG_SLOTS && n == UDP_RX_ITEMS; i += n)
+		n = s->fd >= 0 && room_for_trains(w, s) ? trains_take(w, s) : 0;
 }
 
 static void trains_work(struct worker *w)

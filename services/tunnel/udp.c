@@ -3,6 +3,7 @@
 #include "udp.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <unistd.h>
@@ -144,6 +145,16 @@ unsigned int udp_receive(struct udp_socket *s, struct udp_item *const items[stat
 	for (int i = 0; i < n; i++)
 		item_finish(s, items[i], &msgs[i]);
 	return n > 0 ? (unsigned int)n : 0;
+}
+
+bool udp_queue_half_full(const struct udp_socket *s)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0)
+		return false;
+	return info[SK_MEMINFO_RMEM_ALLOC] > info[SK_MEMINFO_RCVBUF] / 2;
 }
 
 /* --- out ------------------------------------------------------------------------------------------ */

@@ -133,6 +133,8 @@ void udp_socket_set(struct udp_socket *s, int fd, enum udp_kind kind, enum udp_f
 
 /* Reads what is there into UDP_RX_ITEMS items; how many were used. */
 unsigned int udp_receive(struct udp_socket *s, struct udp_item *const items[static UDP_RX_ITEMS]);
+/* Is what waits in the kernel more than half of what it takes? False where it does not say. */
+bool udp_queue_half_full(const struct udp_socket *s);
 /* Queues a train, with one before it if they fit; its bytes must stay until udp_flush. *to may lose its sticky source in udp_flush,
  * and must live until then, if `lasting`; else it is copied. */
 void udp_send(struct udp_socket *s, struct udp_path *to, bool lasting, const struct train *t, uint8_t tos);

@@ -188,7 +188,7 @@ struct backlog {
 	struct slot *slots, *free;
 	uint8_t *mem;
 	void *fq_mem[BACKLOG_QUEUES];
-	mono_t crowded_until; /* the kernel's queue has lost something: who has most here loses, not who comes last */
+	mono_t crowded_until; /* more comes than can be done: who has most here loses, not who comes last */
 };
 
 struct handshake_item {
