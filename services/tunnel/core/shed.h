@@ -9,7 +9,9 @@
  * that SHED_TO come. A flood from few addresses so leaves the others' initiations alone, one without
  * mac2 leaves alone those who have a cookie, and data is never touched.
  *
- * What is let through is weighed again each window, so it follows the flood and ends with it. */
+ * What is let through is weighed again each window, so it follows the flood and ends with it. Buckets are
+ * dealt anew each SHED_DEAL windows, as often as an honest sender tries: who shares one with the flood does
+ * so for one try. In the window after that, until it is seen who is where, a share of all comes through. */
 #ifndef TUNNEL_SHED_H
 #define TUNNEL_SHED_H
 
@@ -22,12 +24,14 @@
 /* Per window and worker. 10,000 a second: about what the Diffie-Hellman of one core answers. */
 #define SHED_AT 1000u
 #define SHED_TO 400u
+#define SHED_DEAL 50u /* windows: REKEY_TIMEOUT */
 #define SHED_KINDS 2u	/* without mac2, with it */
 #define SHED_BUCKETS 32u /* of each: bits of `hot` */
 #define SHED_ALL 65536u /* `keep` of all */
 
 struct shed {
 	uint32_t salt; /* odd */
+	uint32_t n_windows; /* since it was chosen, of those in which something was shed */
 	mono_t began;  /* of the window; 0: none */
 	struct shed_kind {
 		uint32_t hot;  /* bit per bucket; 0: nothing is shed */
