@@ -3,6 +3,7 @@
 $(B)/tests/unit/tunnel_overlay: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c _client.c _stranger.c))
 
 $(B)/tests/unit/tunnel_steer: $(call obj,services/tunnel/tun.c)
+$(B)/tests/unit/tunnel_filter: $(call obj,$(addprefix services/tunnel/udp,.c _bind.c))
 
 # What tests need beside the programs: tests/tools/<name>.c is a program, tests/tools/<name>.so.c a
 # library to be loaded before others. The tests find them in build/rel/tests/tools.

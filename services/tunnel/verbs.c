@@ -71,6 +71,7 @@ static void run_workers(struct worker *w, void *arg)
 	ctl_number(out, "tx_no_keys", (int64_t)w->n.tx_no_keys);
 	ctl_number(out, "tx_no_path", (int64_t)w->n.tx_no_path);
 	ctl_number(out, "handshakes_full", (int64_t)w->n.handshakes_full);
+	ctl_number(out, "handshakes_limited", (int64_t)w->n.handshakes_limited);
 	ctl_number(out, "handshakes_denied", (int64_t)w->n.handshakes_denied);
 	ctl_number(out, "cookies_sent", (int64_t)w->n.cookies_sent);
 	ctl_number(out, "moved_tun", (int64_t)w->n.moved_out[MOVED_TUN]);

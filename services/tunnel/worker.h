@@ -154,6 +154,7 @@ struct worker_counters {
 	uint64_t tx_no_keys;	 /* dropped: nothing to seal with, no room to wait */
 	uint64_t tx_no_path;	 /* no endpoint known */
 	uint64_t handshakes_full;
+	uint64_t handshakes_limited; /* under load: with a cookie, but too many of its source */
 	uint64_t handshakes_denied;
 	uint64_t cookies_sent;
 	uint64_t sheds;		 /* times that the kernel was told what to drop of a flood */

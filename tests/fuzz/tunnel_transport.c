@@ -2,7 +2,7 @@
 /* Two sessions; the input is a programme for them and for the wire between: send, deliver, lose,
  * repeat, reorder, change, let time pass, starve. Whatever it does: no number is delivered twice,
  * no changed packet is taken, timers end, memory and indices come back. */
-#include "tests/harness/tunnel_pair.h"
+#include "tests/harness/tunnel_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -10,15 +10,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 #define STEPS_MAX 600
 
 static uint8_t delivered[2][NUMBERS];
-
-struct reader {
-	const uint8_t *p, *end;
-};
-
-static uint8_t next(struct reader *r)
-{
-	return r->p < r->end ? *r->p++ : 0;
-}
 
 /* Receives; a data packet may arrive once only, and only if it was sent. */
 static enum err take(struct host *h, struct packet m)
@@ -114,32 +105,9 @@ static void s_raw(struct host *h, struct reader *r)
 	CHECK(host_receive(h->peer, m.bytes, m.len) != OK);
 }
 
-static void let_pass(struct pair *p, dur_t d)
-{
-	mono_t until = mono_add(p->now, d);
-
-	for (int i = 0; i < 10000; i++) {
-		mono_t due = mono_min(host_deadline(&p->a), host_deadline(&p->b));
-
-		if (due.ns > until.ns) {
-			clock_set(p, until);
-			return;
-		}
-		if (due.ns > p->now.ns)
-			clock_set(p, due);
-		tick(p);
-		CHECK(mono_min(host_deadline(&p->a), host_deadline(&p->b)).ns > p->now.ns);
-	}
-	CHECK(!"timers do not end");
-}
-
 static void s_pass(struct host *h, struct reader *r)
 {
-	uint8_t x = next(r);
-	/* 1 ms to about 240 s, evenly in the logarithm */
-	let_pass(h->pair, (dur_t){(uint64_t)(1000000 + (x & 15) * 60000) << (x >> 4)});
-	if (x == 255)
-		let_pass(h->pair, DUR_S(200));
+	let_pass_drawn(h->pair, next(r));
 }
 
 static void s_persistent(struct host *h, struct reader *r)

@@ -34,6 +34,8 @@ struct pair {
 	mono_t now;
 	uint64_t wall_ns;
 	struct aead aead;
+	/* If set: told of each message that a session makes. */
+	void (*on_made)(struct host *h, const uint8_t *bytes, size_t len);
 	struct host {
 		struct pair *pair;
 		struct host *peer;
@@ -74,6 +76,8 @@ static inline uint32_t fx_count(const struct host *h, enum session_effect e)
 static inline void wire_put(struct host *h, const uint8_t *bytes, size_t len)
 {
 	CHECK(len <= PACKET_MAX);
+	if (h->pair->on_made != NULL)
+		h->pair->on_made(h, bytes, len);
 	if (h->n_out == WIRE_MAX) { /* full: loses the oldest */
 		memmove(h->out, h->out + 1, (WIRE_MAX - 1) * sizeof(h->out[0]));
 		h->n_out--;

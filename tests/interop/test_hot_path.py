@@ -2,36 +2,14 @@
 """What a packet costs besides its processing: no allocation, no lock; and what its trains spare."""
 import os
 import re
-import subprocess
 
 import pytest
 
-from world import OURS, World, datagrams, reaches, run, transfer
+from world import OURS, World, datagrams, reaches, transfer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces and interfaces: needs root")
 
 MIB = 1 << 20
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def built(tmp_path_factory, name):
-    if "san.so" in subprocess.run(["ldd", OURS], capture_output=True, text=True, check=True).stdout:
-        pytest.skip("a sanitizer wants to be the first library")
-    path = str(tmp_path_factory.mktemp("preload") / f"{name}.so")
-    run("cc", "-O2", "-shared", "-fPIC", "-o", path, f"{HERE}/{name}.c")
-    return path
-
-
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory):
-    """The library that counts calls, to be preloaded."""
-    return built(tmp_path_factory, "count_calls")
-
-
-@pytest.fixture(scope="module")
-def old_kernel(tmp_path_factory):
-    """The library that takes offloads away."""
-    return built(tmp_path_factory, "old_kernel")
 
 
 def calls(preload, n_bytes, lacks=""):

@@ -463,34 +463,6 @@ def test_usage():
     assert subprocess.run([OURS, "--version"], capture_output=True).stdout.startswith(b"mvpn-tunnel ")
 
 
-def test_wg_quick(world, tmp_path):
-    """Up and down with a default route and addresses; the other side is wireguard-go."""
-    b = world.interface(world.right, THEIRS, 2)
-    private, name = genkey(), f"q{os.getpid()}"[:15]
-    b.set("listen-port", "5002", "peer", pubkey(private), "allowed-ips", "10.9.0.1/32,fd09::1/128")
-    b.up()
-    world.right.ip("addr", "add", "192.0.2.1/32", "dev", "lo")
-    conf = tmp_path / f"{name}.conf"
-    conf.write_text(f"[Interface]\nPrivateKey = {private}\nAddress = 10.9.0.1/24, fd09::1/64\n"
-                    f"[Peer]\nPublicKey = {b.public}\nEndpoint = 198.18.0.2:5002\n"
-                    "AllowedIPs = 0.0.0.0/0, ::/0\nPersistentKeepalive = 5\n")
-    conf.chmod(0o600)
-    # No `ip link add type wireguard` here, so wg-quick takes the implementation that it is given.
-    env = {**os.environ, "WG_QUICK_USERSPACE_IMPLEMENTATION": OURS}
-    up = world.left.run("wg-quick", "up", str(conf), env=env, check=False)
-    assert up.returncode == 0, up.stderr
-    try:
-        assert "mvpn-tunnel" in up.stderr
-        reaches(world.left, "10.9.0.2")
-        reaches(world.left, "192.0.2.1")  # by the default route
-        assert b.dump()[2][pubkey(private)]["endpoint"].startswith("198.18.0.1:")
-    finally:
-        down = world.left.run("wg-quick", "down", str(conf), env=env, check=False)
-    assert down.returncode == 0, down.stderr
-    assert world.left.ip("link", "show", name, check=False).returncode != 0
-    wait_until(lambda: not os.path.exists(f"/var/run/wireguard/{name}.sock"), "its socket is gone")
-
-
 # ---- time -----------------------------------------------------------------------------------------------
 
 SPEED = 60  # REKEY_AFTER_TIME is two seconds then

@@ -77,7 +77,7 @@ static void a_flood_is_cut_to_what_is_wanted(void **state)
 			through += flood(1250, false, b);
 		window_ends();
 		if (i == 0)
-			assert_int_equal(through, 20000);
+			assert_int_equal(through, SHED_BUCKETS * 1250);
 		else
 			assert_in_range(through, SHED_TO / 2, SHED_TO * 2);
 		assert_true(shed_works(&shed));
@@ -87,7 +87,7 @@ static void a_flood_is_cut_to_what_is_wanted(void **state)
 static void others_do_not_notice(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < (int)SHED_DEAL - 10; i++) {
 		flood(30000, false, 5);
 		assert_int_equal(flood(10, false, 6), 10);
 		/* Whoever has a cookie is not in that crowd, though he shares its bucket. */
@@ -100,6 +100,35 @@ static void others_do_not_notice(void **state)
 	flood(30000, true, 7);
 	window_ends();
 	assert_int_equal(shed.kinds[true].hot, 1u << 7);
+}
+
+/* A flood from one source, and another that had the bad luck to share its bucket: soon no more. */
+static void buckets_are_not_shared_for_ever(void **state)
+{
+	const uint32_t bad = 0xc0000201;
+	uint32_t salt = shed.salt, good = bad + 1, n_dealt = 0, n_apart = 0;
+
+	(void)state;
+	while (shed_bucket(&shed, good, 0) != shed_bucket(&shed, bad, 0))
+		good++;
+	for (uint32_t i = 0; i < 100 * SHED_DEAL; i++) {
+		const uint32_t through = flood(30000, true, shed_bucket(&shed, bad, 0));
+
+		assert_true(window_ends() || i > 0);
+		if (i > 0)
+			assert_in_range(through, SHED_TO / 2, SHED_TO * 2);
+		if (shed.salt != salt) {
+			salt = shed.salt;
+			n_dealt++;
+			assert_int_equal(shed.kinds[true].hot, UINT32_MAX);
+			assert_int_equal(shed.kinds[false].hot, 0);
+			n_apart += shed_bucket(&shed, bad, 0) != shed_bucket(&shed, good, 0);
+		} else if (i > 0) {
+			assert_int_equal(shed.kinds[true].hot, 1u << shed_bucket(&shed, bad, 0));
+		}
+	}
+	assert_in_range(n_dealt, 99, 100);
+	assert_true(n_apart > 80);
 }
 
 static void it_ends_with_the_flood(void **state)
@@ -135,7 +164,7 @@ static void the_largest_flood_is_no_overflow(void **state)
 	shed.began = now;
 	window_ends();
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(shed.kinds[i].hot, (1u << SHED_BUCKETS) - 1);
+		assert_int_equal(shed.kinds[i].hot, UINT32_MAX);
 		assert_int_equal(shed.kinds[i].keep, 1);
 	}
 	for (uint32_t b = 0; b < SHED_BUCKETS; b++)
@@ -151,7 +180,7 @@ static void buckets_are_spread_and_keyed(void **state)
 
 	(void)state;
 	shed_init(&other, 0x12345678);
-	for (uint32_t i = 0; i < 16000; i++) {
+	for (uint32_t i = 0; i < SHED_BUCKETS * 1000; i++) {
 		const uint32_t source = rng_u32(&rng);
 		const uint32_t b = shed_bucket(&shed, source, 51820);
 
@@ -170,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup(what_can_be_judged_passes, start),
 		cmocka_unit_test_setup(a_flood_is_cut_to_what_is_wanted, start),
 		cmocka_unit_test_setup(others_do_not_notice, start),
+		cmocka_unit_test_setup(buckets_are_not_shared_for_ever, start),
 		cmocka_unit_test_setup(it_ends_with_the_flood, start),
 		cmocka_unit_test_setup(a_late_judge_counts_by_time, start),
 		cmocka_unit_test_setup(the_largest_flood_is_no_overflow, start),

@@ -103,7 +103,7 @@ static void as_a_table_would(void **state)
 
 	rng_init(&rng, seed);
 	memset(due, 0, sizeof(due));
-	for (int step = 0; step < 200000; step++) {
+	for (int step = 0; step < 1000000; step++) {
 		const size_t i = rng_below(&rng, N);
 		const uint64_t at = now + rng_below(&rng, 15000000000);
 		const uint64_t tick = (at + 9999999) / 10000000;

@@ -34,8 +34,8 @@ static uint64_t came(const struct shed_kind *k, uint32_t bucket)
 	return k->hot >> bucket & 1 ? seen * SHED_ALL / k->keep : seen;
 }
 
-/* at, to: SHED_AT and SHED_TO of the time that passed. */
-static bool judge(struct shed_kind *k, uint64_t at, uint64_t to)
+/* at, to: SHED_AT and SHED_TO of the time that passed. dealt: buckets will mean other sources. */
+static bool judge(struct shed_kind *k, uint64_t at, uint64_t to, bool dealt)
 {
 	const uint32_t hot_before = k->hot, keep_before = k->keep;
 	uint64_t all = 0, of_hot = 0, keep = SHED_ALL;
@@ -50,6 +50,10 @@ static bool judge(struct shed_kind *k, uint64_t at, uint64_t to)
 		hot |= 1u << b;
 		of_hot += n;
 	}
+	if (dealt && hot != 0) {
+		hot = UINT32_MAX;
+		of_hot = all;
+	}
 	if (all <= at)
 		hot = 0;
 	else
@@ -61,16 +65,28 @@ static bool judge(struct shed_kind *k, uint64_t at, uint64_t to)
 	return k->hot != hot_before || k->keep != keep_before;
 }
 
+/* The next salt says nothing to whoever does not know the first. */
+static bool deal(struct shed *s)
+{
+	if (!shed_works(s) || ++s->n_windows < SHED_DEAL)
+		return false;
+	s->n_windows = 0;
+	s->salt = (s->salt * 0x915f77f5u + 0x6b79d8aau) | 1;
+	return true;
+}
+
 bool shed_tick(struct shed *s, mono_t now)
 {
-	bool changed = false;
 	uint64_t passed;
+	bool dealt, changed;
 
 	if (!mono_reached(shed_deadline(s), now))
 		return false;
 	passed = mono_since(s->began, now).ns; /* we may have been busy elsewhere */
+	changed = dealt = deal(s);
 	for (uint32_t k = 0; k < SHED_KINDS; k++)
-		changed |= judge(&s->kinds[k], SHED_AT * passed / SHED_WINDOW.ns, SHED_TO * passed / SHED_WINDOW.ns);
+		changed |= judge(&s->kinds[k], SHED_AT * passed / SHED_WINDOW.ns,
+			SHED_TO * passed / SHED_WINDOW.ns, dealt);
 	s->began = shed_works(s) ? now : (mono_t){0};
 	return changed;
 }
