@@ -81,3 +81,22 @@ def test_new_route_under_a_download(lab, client):
     wait_until(lambda: [h["name"] for h in client.hops()] not in (before, []), what="another route")
     assert download.finish(), "the download went on where it began"
     assert client.curl("-4", "http://web.test/whoami").strip() == lab.host(client.hops()[-1]["name"])["ip4"]
+
+
+def restart(lab, host, service):
+    """In order: SIGTERM, and runit starts it again."""
+    before = lab.pid(host, service)
+    lab.kill(host, service, "TERM")
+    wait_until(lambda: lab.pid(host, service) not in (None, before), what=f"{service} of {host} is another process")
+
+
+def test_restart_of_the_clients_tunnel_costs_no_byte(lab, client):
+    client.connect(hops=3)
+    route = [h["name"] for h in client.hops()]
+    exit_address = client.curl("-4", "http://web.test/whoami").strip()
+    download = client.download(50 * MIB, rate_Bps=8 * MIB)
+    wait_until(lambda: download.received() > 4 * MIB, what="the download runs")
+    restart(lab, "client", "tunnel")
+    assert download.finish(), "every byte arrived"
+    assert [h["name"] for h in client.hops()] == route
+    assert client.curl("-4", "http://web.test/whoami").strip() == exit_address

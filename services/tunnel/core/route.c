@@ -329,6 +329,101 @@ static void exit_follows(struct route *old, mono_t now, const struct route_sink 
 	ready(r, now, sink);
 }
 
+/* ---- resuming ---- */
+
+static struct route_lease lease_from(const overlay_Attached *a)
+{
+	return (struct route_lease){
+		.ip4 = net_addr_from_bytes(a->ip4.bytes, a->ip4.size),
+		.ip6 = net_addr_from_bytes(a->ip6.bytes, a->ip6.size),
+		.dns4 = net_addr_from_bytes(a->dns4.bytes, a->dns4.size),
+		.dns6 = net_addr_from_bytes(a->dns6.bytes, a->dns6.size),
+		.mtu = a->mtu,
+	};
+}
+
+static void resume_hop(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	if (hop > 0)
+		ask_extend(r, hop - 1, sink); /* should that relay have lost its leg [P-15] */
+	handshake_begins(r, now, hop);
+	r->hops[hop].state = HOP_RESUMING;
+	sink->handshake(sink->ctx, r, hop);
+}
+
+void route_resume(struct route *r, mono_t now, const struct route_lease *lease,
+	const struct route_sink *sink)
+{
+	r->started_at = now;
+	r->ready_at = now;
+	r->state = ROUTE_READY;
+	r->lease = *lease;
+	for (unsigned int k = 0; k < r->n_hops; k++) {
+		r->hops[k].state = HOP_RESUMING;
+		r->hops[k].retry_at = MONO_NEVER;
+		sink->reopen(sink->ctx, r, k, &r->hops[k].target, k == 0 ? entry_endpoint(r) : NULL);
+	}
+	resume_hop(r, now, 0, sink);
+}
+
+bool route_resumable(const struct route *r)
+{
+	return r->purpose == ROUTE_TRAFFIC && (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) &&
+	       !r->dead && !r->exit_lent;
+}
+
+static void resumed(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
+{
+	struct route_hop *h = &r->hops[hop];
+
+	h->retry_at = MONO_NEVER;
+	h->echo_at = now;
+	route_rtt_sample(h, mono_since(h->handshake_at, now));
+	if (hop < last(r))
+		resume_hop(r, now, hop + 1, sink);
+	else
+		ask_attach(r, sink);
+	h->state = HOP_READY;
+}
+
+/* What it lends now must be what the flows are bound to. */
+static void resumed_attached(struct route *r, const overlay_Control *a, const struct route_sink *sink)
+{
+	struct route_lease l = {0};
+
+	if (a->which_body == overlay_Control_attached_tag)
+		l = lease_from(&a->body.attached);
+	if (!net_addr_eq(&l.ip4, &r->lease.ip4) || !net_addr_eq(&l.ip6, &r->lease.ip6))
+		route_report_dead(r, last(r), sink);
+}
+
+static void resume_tick(struct route *r, mono_t now, const struct route_sink *sink)
+{
+	for (unsigned int k = 0; k < r->n_hops; k++) {
+		struct route_hop *h = &r->hops[k];
+
+		if (h->state != HOP_RESUMING || !mono_reached(h->retry_at, now))
+			continue;
+		h->retry_at = MONO_NEVER;
+		if (k == last(r) && r->exit_to != NULL)
+			continue; /* it is knocked at by the other route's path */
+		if (h->n_tries < ROUTE_RESUME_TRIES && !r->dead)
+			handshake_again(r, now, k, sink);
+		else
+			route_report_dead(r, k, sink);
+	}
+}
+
+static mono_t resume_deadline(const struct route *r)
+{
+	mono_t d = MONO_NEVER;
+
+	for (unsigned int k = 0; k < r->n_hops; k++)
+		if (r->hops[k].state == HOP_RESUMING)
+			d = mono_min(d, r->hops[k].retry_at);
+	return d;
+}
+
 void route_on_established(
 	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
 {
@@ -341,6 +436,8 @@ void route_on_established(
 		exit_follows(r, now, sink);
 		return;
 	}
+	if (h->state == HOP_RESUMING)
+		resumed(r, now, hop, sink);
 	if (r->state != ROUTE_BUILDING || h->state != HOP_HANDSHAKING)
 		return;
 	h->state = HOP_ESTABLISHED;
@@ -412,13 +509,7 @@ static bool lease_ok(const struct route_lease *l)
 static void on_attached(
 	struct route *r, mono_t now, const overlay_Attached *a, const struct route_sink *sink)
 {
-	struct route_lease l = {
-		.ip4 = net_addr_from_bytes(a->ip4.bytes, a->ip4.size),
-		.ip6 = net_addr_from_bytes(a->ip6.bytes, a->ip6.size),
-		.dns4 = net_addr_from_bytes(a->dns4.bytes, a->dns4.size),
-		.dns6 = net_addr_from_bytes(a->dns6.bytes, a->dns6.size),
-		.mtu = a->mtu,
-	};
+	struct route_lease l = lease_from(a);
 
 	if (r->hops[last(r)].state != HOP_ATTACHING)
 		return;
@@ -446,6 +537,9 @@ void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag
 	route_on_heard(r, now, hop);
 	if (tag == ROUTE_TAG_DETACH) {
 		detached(r, hop, sink);
+	} else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) {
+		if (tag == ROUTE_TAG_ATTACH)
+			resumed_attached(r, a, sink);
 	} else if (r->state != ROUTE_BUILDING) {
 		return;
 	} else if (a->which_body == overlay_Control_refused_tag) {
@@ -521,8 +615,10 @@ void route_tick(struct route *r, mono_t now, const struct route_sink *sink)
 	case ROUTE_DRAINING:
 		if (r->state == ROUTE_DRAINING && mono_reached(r->drain_until, now))
 			route_begin_closing(r, now, sink);
-		else if (r->purpose == ROUTE_TRAFFIC)
+		else if (r->purpose == ROUTE_TRAFFIC) {
+			resume_tick(r, now, sink);
 			route_watch(r, now, sink);
+		}
 		return;
 	case ROUTE_CLOSING:
 		if (mono_reached(r->close_until, now))
@@ -555,7 +651,9 @@ mono_t route_deadline(const struct route *r)
 		return build_deadline(r);
 	case ROUTE_READY:
 	case ROUTE_DRAINING:
-		return mono_min(r->purpose == ROUTE_TRAFFIC ? route_watch_deadline(r) : MONO_NEVER,
+		return mono_min(r->purpose != ROUTE_TRAFFIC
+					? MONO_NEVER
+					: mono_min(route_watch_deadline(r), resume_deadline(r)),
 			r->state == ROUTE_DRAINING ? r->drain_until : MONO_NEVER);
 	case ROUTE_CLOSING:
 		return r->close_until;
