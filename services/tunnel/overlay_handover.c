@@ -61,6 +61,7 @@ size_t overlay_keep(struct overlay *o, mono_t now, wall_t wall, const uint8_t ke
 {
 	struct handover h = {.written_at = wall, .in_use = HANDOVER_NONE};
 	struct flow_kept f;
+	uint8_t nonce[HANDOVER_NONCE_SIZE];
 	uint32_t cursor = 0;
 	size_t len = 0;
 
@@ -77,7 +78,8 @@ size_t overlay_keep(struct overlay *o, mono_t now, wall_t wall, const uint8_t ke
 		if (place_kept(&h, f.exit))
 			handover_flow_put(buf, h.n_routes, h.n_flows++, &f);
 	if (h.n_routes > 0 && handover_bytes(h.n_routes, h.n_flows) <= max) {
-		handover_seal(buf, &h, key);
+		rng_bytes(o->rng, nonce, sizeof(nonce));
+		handover_seal(buf, &h, key, nonce);
 		len = handover_bytes(h.n_routes, h.n_flows);
 	}
 	sodium_memzero(&h, sizeof(h));

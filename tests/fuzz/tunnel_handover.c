@@ -15,8 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define FLOWS 16
 #define LEN_MAX (1 << 16)
+#define HEAD_SIZE 24
+#define BODY_AT (HEAD_SIZE + HANDOVER_NONCE_SIZE)
+#define TAG_SIZE 16
 
 static const uint8_t key[HANDOVER_KEY_SIZE] = {42};
+static const uint8_t file_nonce[HANDOVER_NONCE_SIZE] = {5};
 static const wall_t now = {1800000000};
 static struct handover h, again;
 static unsigned int n_opened;
@@ -130,41 +134,53 @@ static void flows_take(const uint8_t *buf)
 /* Read, written, read, written: the second time nothing changes. */
 static void round_trip(const uint8_t *buf, size_t len)
 {
-	static uint8_t once[LEN_MAX], twice[LEN_MAX];
+	static uint8_t once[LEN_MAX], twice[LEN_MAX], plain[LEN_MAX];
 
 	for (int i = 0; i < 2; i++) {
 		uint8_t *to = i == 0 ? once : twice;
 		const uint8_t *from = i == 0 ? buf : once;
 
-		if (handover_open(from, len, key, now, &again) != OK)
+		memcpy(plain, from, len);
+		if (handover_open(plain, len, key, now, &again) != OK)
 			abort();
 		for (uint32_t f = 0; f < again.n_flows; f++) {
 			struct flow_kept k;
 
-			handover_flow_get(from, &again, f, &k);
+			handover_flow_get(plain, &again, f, &k);
 			handover_flow_put(to, again.n_routes, f, &k);
 		}
-		handover_seal(to, &again, key);
+		handover_seal(to, &again, key, file_nonce);
 	}
 	if (handover_bytes(again.n_routes, again.n_flows) != len || memcmp(once, twice, len) != 0)
 		abort();
+}
+
+/* The input is the plaintext, with room for nonce and tag. */
+static void seal(uint8_t *buf, size_t len)
+{
+	uint8_t own[32];
+
+	crypto_generichash(own, sizeof(own), (const uint8_t *)"mvpnhand", 8, key, sizeof(key));
+	crypto_aead_xchacha20poly1305_ietf_encrypt(buf + BODY_AT, NULL, buf + BODY_AT, len - BODY_AT - TAG_SIZE, buf,
+		HEAD_SIZE, NULL, buf + HEAD_SIZE, own);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const uint8_t seed[32] = {9};
 	struct rng rng;
-	uint8_t *buf;
+	uint8_t *buf, *sealed;
 
-	if (len > LEN_MAX)
-		return 0;
-	if (handover_open(data, len, key, now, &h) == OK)
-		abort(); /* no corpus holds the seal */
-	if (len < 32)
+	if (len < BODY_AT + TAG_SIZE || len > LEN_MAX)
 		return 0;
 	buf = malloc(len);
+	sealed = malloc(len);
 	memcpy(buf, data, len);
-	crypto_generichash(buf + len - 32, 32, buf, len - 32, key, sizeof(key));
+	if (handover_open(buf, len, key, now, &h) == OK)
+		abort(); /* no corpus holds the tag */
+	memcpy(buf, data, len);
+	seal(buf, len);
+	memcpy(sealed, buf, len);
 	if (handover_open(buf, len, key, now, &h) == OK) {
 		if (h.n_routes > HANDOVER_ROUTES_MAX || (h.in_use != HANDOVER_NONE && h.in_use >= h.n_routes))
 			abort();
@@ -176,8 +192,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			route_take(&h.routes[i], &rng);
 		}
 		flows_take(buf);
-		round_trip(buf, len);
+		round_trip(sealed, len);
 	}
 	free(buf);
+	free(sealed);
 	return 0;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes the seed inputs of tests/fuzz/tunnel_handover.c, by another implementation of the form than the one
-under test. Their seal is empty: the target seals them."""
+under test. Nonce and tag are empty: the target encrypts them."""
 import os
 import struct
 
@@ -43,7 +43,7 @@ def flow(port, place, proto=6, state=1):
 def whole(routes, flows, in_use=0, version=VERSION, at=NOW, n_routes=None, n_flows=None):
     head = b"mvpnhand" + struct.pack("<HBBIq", version, len(routes) if n_routes is None else n_routes, in_use,
                                      len(flows) if n_flows is None else n_flows, at)
-    return head + b"".join(routes) + b"".join(flows) + bytes(32)
+    return head + bytes(24) + b"".join(routes) + b"".join(flows) + bytes(16)
 
 
 def main():

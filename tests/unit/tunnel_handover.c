@@ -17,10 +17,13 @@
 
 static const wall_t then = {1800000000};
 static const uint8_t key[HANDOVER_KEY_SIZE] = {1, 2, 3};
+static const uint8_t nonce[HANDOVER_NONCE_SIZE] = {9, 8, 7};
+#define BODY_AT (24 + HANDOVER_NONCE_SIZE)
 
 struct bench {
 	struct handover h;
 	size_t len;
+	uint8_t *plain;
 	uint8_t *buf; /* exactly len bytes, so that a sanitizer sees what lies beyond */
 };
 
@@ -81,7 +84,7 @@ static int setup(void **state)
 
 		handover_flow_put(b->buf, ROUTES, i, &k);
 	}
-	handover_seal(b->buf, &b->h, key);
+	handover_seal(b->buf, &b->h, key, nonce);
 	*state = b;
 	return 0;
 }
@@ -90,15 +93,35 @@ static int teardown(void **state)
 {
 	struct bench *b = *state;
 
+	free(b->plain);
 	free(b->buf);
 	free(b);
 	return 0;
 }
 
-/* As one that has the node's key could write it. */
-static void seal_again(struct bench *b)
+/* Of a copy, for it decrypts in place; b->plain is what it found. */
+static enum err open_by(struct bench *b, const uint8_t *by, size_t len, wall_t at, struct handover *ret)
 {
-	crypto_generichash(b->buf + b->len - 32, 32, b->buf, b->len - 32, key, sizeof(key));
+	free(b->plain);
+	b->plain = malloc(len + 1);
+	memcpy(b->plain, b->buf, len);
+	return handover_open(b->plain, len, by, at, ret);
+}
+
+static enum err open_copy(struct bench *b, struct handover *ret)
+{
+	return open_by(b, key, b->len, then, ret);
+}
+
+/* The plaintext `b->plain` as one that has the node's key could seal it. */
+static void seal_plain(struct bench *b)
+{
+	uint8_t own[32];
+
+	crypto_generichash(own, sizeof(own), (const uint8_t *)"mvpnhand", 8, key, sizeof(key));
+	memcpy(b->buf, b->plain, BODY_AT);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(b->buf + BODY_AT, NULL, b->plain + BODY_AT, b->len - BODY_AT - 16,
+		b->buf, 24, NULL, b->buf + 24, own);
 }
 
 static void what_is_left_is_found(void **state)
@@ -106,7 +129,7 @@ static void what_is_left_is_found(void **state)
 	struct bench *b = *state;
 	struct handover got;
 
-	assert_int_equal(handover_open(b->buf, b->len, key, then, &got), OK);
+	assert_int_equal(open_copy(b, &got), OK);
 	assert_int_equal(got.written_at.s, then.s);
 	assert_int_equal(got.n_routes, ROUTES);
 	assert_int_equal(got.in_use, 1);
@@ -139,7 +162,7 @@ static void what_is_left_is_found(void **state)
 	for (uint32_t i = 0; i < FLOWS; i++) {
 		struct flow_kept k, want = flow(i);
 
-		handover_flow_get(b->buf, &got, i, &k);
+		handover_flow_get(b->plain, &got, i, &k);
 		assert_memory_equal(k.key.remote, want.key.remote, 16);
 		assert_int_equal(k.key.remote_port, want.key.remote_port);
 		assert_int_equal(k.key.local_port, want.key.local_port);
@@ -165,7 +188,7 @@ static void it_is_good_for_a_minute(void **state)
 	struct handover got;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		assert_int_equal(handover_open(b->buf, b->len, key, (wall_t){then.s + cases[i].after_s}, &got),
+		assert_int_equal(open_by(b, key, b->len, (wall_t){then.s + cases[i].after_s}, &got),
 			cases[i].want);
 	assert_int_equal(got.n_routes > 0 ? got.routes[0].id : 0, 0); /* no key of it is unpacked */
 }
@@ -175,14 +198,8 @@ static void torn_is_refused_at_every_length(void **state)
 	struct bench *b = *state;
 	struct handover got;
 
-	for (size_t n = 0; n < b->len; n++) {
-		uint8_t *cut = malloc(n + 1);
-
-		memcpy(cut, b->buf, n);
-		cut[n] = 0;
-		assert_int_equal(handover_open(cut, n, key, then, &got), ERR_MALFORMED);
-		free(cut);
-	}
+	for (size_t n = 0; n < b->len; n++)
+		assert_int_equal(open_by(b, key, n, then, &got), ERR_MALFORMED);
 }
 
 static void no_bit_of_it_can_be_changed(void **state)
@@ -192,10 +209,10 @@ static void no_bit_of_it_can_be_changed(void **state)
 
 	for (size_t i = 0; i < b->len; i++) {
 		b->buf[i] ^= 1;
-		assert_int_not_equal(handover_open(b->buf, b->len, key, then, &got), OK);
+		assert_int_not_equal(open_copy(b, &got), OK);
 		b->buf[i] ^= 1;
 	}
-	assert_int_equal(handover_open(b->buf, b->len, key, then, &got), OK);
+	assert_int_equal(open_copy(b, &got), OK);
 }
 
 static void that_of_another_node_is_refused(void **state)
@@ -204,7 +221,7 @@ static void that_of_another_node_is_refused(void **state)
 	struct bench *b = *state;
 	struct handover got;
 
-	assert_int_equal(handover_open(b->buf, b->len, other, then, &got), ERR_DENIED);
+	assert_int_equal(open_by(b, other, b->len, then, &got), ERR_DENIED);
 }
 
 /* Whoever wrote it: what cannot be is refused, and no length in it is believed. */
@@ -223,25 +240,43 @@ static void lies_under_a_right_seal_are_refused(void **state)
 		{12, FLOWS - 1},
 		{15, 0x80},
 		{23, 0x80},			   /* time */
-		{24 + 4, 0},			   /* hops */
-		{24 + 4, ROUTE_HOPS_MAX + 1},
-		{24 + 5, 5},			   /* the other's place */
-		{24 + 5, FLOW_EXITS_MAX},
+		{BODY_AT + 4, 0},		   /* hops */
+		{BODY_AT + 4, ROUTE_HOPS_MAX + 1},
+		{BODY_AT + 5, 5},		   /* the other's place */
+		{BODY_AT + 5, FLOW_EXITS_MAX},
 	};
 	struct bench *b = *state;
 	struct handover got;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const uint8_t before = b->buf[cases[i].at];
+	uint8_t *whole = malloc(b->len);
 
-		b->buf[cases[i].at] = cases[i].value;
-		seal_again(b);
-		assert_int_not_equal(handover_open(b->buf, b->len, key, then, &got), OK);
-		b->buf[cases[i].at] = before;
+	assert_int_equal(open_copy(b, &got), OK);
+	memcpy(whole, b->plain, b->len);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memcpy(b->plain, whole, b->len);
+		b->plain[cases[i].at] = cases[i].value;
+		seal_plain(b);
+		assert_int_not_equal(open_copy(b, &got), OK);
+		memcpy(b->plain, whole, b->len);
+		seal_plain(b);
+		assert_int_equal(open_copy(b, &got), OK);
 	}
-	memcpy(b->buf + 24, (uint8_t[]){101, 0, 0, 0}, 4); /* two routes of one number */
-	seal_again(b);
-	assert_int_equal(handover_open(b->buf, b->len, key, then, &got), ERR_MALFORMED);
+	memcpy(b->plain, whole, b->len);
+	memcpy(b->plain + BODY_AT, (uint8_t[]){101, 0, 0, 0}, 4); /* two routes of one number */
+	seal_plain(b);
+	assert_int_equal(open_copy(b, &got), ERR_MALFORMED);
+	free(whole);
+}
+
+/* Keys and destinations are not in the file for who reads it without the node's key. */
+static void nothing_of_it_can_be_read(void **state)
+{
+	struct bench *b = *state;
+	struct handover got;
+
+	assert_int_equal(open_copy(b, &got), OK);
+	for (size_t i = BODY_AT; i + 16 <= b->len - 16; i++)
+		assert_null(memmem(b->buf + BODY_AT, b->len - BODY_AT, b->plain + i, 16));
 }
 
 int main(void)
@@ -253,6 +288,7 @@ int main(void)
 		T(torn_is_refused_at_every_length),
 		T(no_bit_of_it_can_be_changed),
 		T(that_of_another_node_is_refused),
+		T(nothing_of_it_can_be_read),
 		T(lies_under_a_right_seal_are_refused),
 	};
 

@@ -8,8 +8,9 @@
 #include "lib/bytes.h"
 
 #define MAGIC "mvpnhand"
-#define MAC_SIZE 32
-#define HEAD_SIZE 24
+#define TAG_SIZE 16
+#define HEAD_SIZE 24 /* in clear */
+#define BODY_AT (HEAD_SIZE + HANDOVER_NONCE_SIZE)
 #define ADDR_SIZE 17
 #define HOP_SIZE (32 + DESCRIPTOR_SIZE + 4 * 8 + 4)
 #define ROUTE_FIXED_SIZE (16 + 2 * 8 + 4 * ADDR_SIZE)
@@ -21,20 +22,19 @@ enum flow_bits { BIT_DNS = 1 << 4, BIT_FIN_OUT = 1 << 5, BIT_FIN_IN = 1 << 6, ST
 
 size_t handover_bytes(unsigned int n_routes, uint32_t n_flows)
 {
-	return HEAD_SIZE + (size_t)n_routes * ROUTE_SIZE + (size_t)n_flows * FLOW_SIZE + MAC_SIZE;
+	return BODY_AT + (size_t)n_routes * ROUTE_SIZE + (size_t)n_flows * FLOW_SIZE + TAG_SIZE;
 }
 
-static void mac_of(uint8_t ret[static MAC_SIZE], const uint8_t *buf, size_t len,
-	const uint8_t key[static HANDOVER_KEY_SIZE])
+static void key_of(uint8_t ret[static HANDOVER_KEY_SIZE], const uint8_t key[static HANDOVER_KEY_SIZE])
 {
-	crypto_generichash(ret, MAC_SIZE, buf, len - MAC_SIZE, key, HANDOVER_KEY_SIZE);
+	crypto_generichash(ret, HANDOVER_KEY_SIZE, (const uint8_t *)MAGIC, 8, key, HANDOVER_KEY_SIZE);
 }
 
 /* ---- flows ---- */
 
 static size_t flow_at(unsigned int n_routes, uint32_t i)
 {
-	return handover_bytes(n_routes, i) - MAC_SIZE;
+	return handover_bytes(n_routes, i) - TAG_SIZE;
 }
 
 void handover_flow_put(uint8_t *buf, unsigned int n_routes, uint32_t i, const struct flow_kept *k)
@@ -149,9 +149,11 @@ static void route_get(const uint8_t *p, struct handover_route *ret)
 
 /* ---- the whole ---- */
 
-void handover_seal(uint8_t *buf, const struct handover *h, const uint8_t key[static HANDOVER_KEY_SIZE])
+void handover_seal(uint8_t *buf, const struct handover *h, const uint8_t key[static HANDOVER_KEY_SIZE],
+	const uint8_t nonce[static HANDOVER_NONCE_SIZE])
 {
 	const size_t len = handover_bytes(h->n_routes, h->n_flows);
+	uint8_t own_key[HANDOVER_KEY_SIZE];
 
 	memcpy(buf, MAGIC, 8);
 	le16_put(buf + 8, HANDOVER_VERSION);
@@ -159,14 +161,18 @@ void handover_seal(uint8_t *buf, const struct handover *h, const uint8_t key[sta
 	buf[11] = (uint8_t)h->in_use;
 	le32_put(buf + 12, h->n_flows);
 	le64_put(buf + 16, (uint64_t)h->written_at.s);
+	memcpy(buf + HEAD_SIZE, nonce, HANDOVER_NONCE_SIZE);
 	for (unsigned int i = 0; i < h->n_routes; i++)
-		route_put(buf + HEAD_SIZE + (size_t)i * ROUTE_SIZE, &h->routes[i]);
-	mac_of(buf + len - MAC_SIZE, buf, len, key);
+		route_put(buf + BODY_AT + (size_t)i * ROUTE_SIZE, &h->routes[i]);
+	key_of(own_key, key);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(buf + BODY_AT, NULL, buf + BODY_AT, len - BODY_AT - TAG_SIZE,
+		buf, HEAD_SIZE, NULL, nonce, own_key);
+	sodium_memzero(own_key, sizeof(own_key));
 }
 
 static enum err head_get(const uint8_t *buf, size_t len, struct handover *ret)
 {
-	if (len < HEAD_SIZE + MAC_SIZE || memcmp(buf, MAGIC, 8) != 0 ||
+	if (len < BODY_AT + TAG_SIZE || memcmp(buf, MAGIC, 8) != 0 ||
 		le16_get(buf + 8) != HANDOVER_VERSION)
 		return ERR_MALFORMED;
 	ret->n_routes = buf[10];
@@ -194,19 +200,27 @@ static enum err routes_check(const struct handover *h)
 	return OK;
 }
 
-enum err handover_open(const uint8_t *buf, size_t len, const uint8_t key[static HANDOVER_KEY_SIZE],
-	wall_t now, struct handover *ret_h)
+static enum err body_decrypt(uint8_t *buf, size_t len, const uint8_t key[static HANDOVER_KEY_SIZE])
 {
-	uint8_t mac[MAC_SIZE];
+	uint8_t own_key[HANDOVER_KEY_SIZE];
+	int r;
 
+	key_of(own_key, key);
+	r = crypto_aead_xchacha20poly1305_ietf_decrypt(buf + BODY_AT, NULL, NULL, buf + BODY_AT, len - BODY_AT,
+		buf, HEAD_SIZE, buf + HEAD_SIZE, own_key);
+	sodium_memzero(own_key, sizeof(own_key));
+	return r == 0 ? OK : ERR_DENIED;
+}
+
+enum err handover_open(uint8_t *buf, size_t len, const uint8_t key[static HANDOVER_KEY_SIZE], wall_t now,
+	struct handover *ret_h)
+{
 	*ret_h = (struct handover){0};
 	TRY(head_get(buf, len, ret_h));
-	mac_of(mac, buf, len, key);
-	if (crypto_verify_32(mac, buf + len - MAC_SIZE) != 0)
-		return ERR_DENIED;
+	TRY(body_decrypt(buf, len, key));
 	if (ret_h->written_at.s > now.s || ret_h->written_at.s < now.s - HANDOVER_LIFE_S)
 		return ERR_STALE;
 	for (unsigned int i = 0; i < ret_h->n_routes; i++)
-		route_get(buf + HEAD_SIZE + (size_t)i * ROUTE_SIZE, &ret_h->routes[i]);
+		route_get(buf + BODY_AT + (size_t)i * ROUTE_SIZE, &ret_h->routes[i]);
 	return routes_check(ret_h);
 }
