@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The overlay's wiring with nothing below it.
-$(B)/tests/unit/tunnel_overlay: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c _client.c _stranger.c))
+$(B)/tests/unit/tunnel_overlay $(B)/tests/unit/tunnel_resume: $(call obj,$(addprefix services/tunnel/overlay,.c _ask.c \
+	_client.c _handover.c _stranger.c))
 
 $(B)/tests/unit/tunnel_steer: $(call obj,services/tunnel/tun.c)
 $(B)/tests/unit/tunnel_filter: $(call obj,$(addprefix services/tunnel/udp,.c _bind.c))

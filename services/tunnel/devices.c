@@ -22,8 +22,8 @@ static enum err client_up(struct link *l, int index, const struct net_addr *ip4,
 {
 	struct net_prefix p4 = host_prefix(ip4), p6 = host_prefix(ip6);
 
-	TRY(link_addr_add(l, index, &p4));
-	if (link_addr_add(l, index, &p6) != OK)
+	TRY(link_addr_add(l, index, &p4, 0));
+	if (link_addr_add(l, index, &p6, 0) != OK)
 		log_warn("this machine has no IPv6: the device gets none");
 	return link_set(l, index, true, DEVICE_MTU, DEVICE_TXQUEUE);
 }
@@ -76,6 +76,23 @@ enum err device_client_route(const char *name, bool on)
 	return said(on ? "routing into the device" : "routing past the device", e);
 }
 
+enum err device_client_hold(const char *name, const struct net_addr *ip4, const struct net_addr *ip6, uint32_t life_s)
+{
+	struct net_prefix p4 = host_prefix(ip4), p6 = host_prefix(ip6);
+	int index = link_index(name);
+	struct link l;
+	enum err e = link_open(&l);
+
+	if (e != OK)
+		return said("rtnetlink", e);
+	e = link_addr_add(&l, index, &p4, life_s);
+	/* A machine without IPv6 has no route of it to hold either. */
+	if (link_addr_add(&l, index, &p6, life_s) == OK && e == OK)
+		e = link_default6_expire(&l, index, DEVICE_TABLE, life_s);
+	link_close(&l);
+	return said("holding the client's device", e);
+}
+
 static enum err exit_addresses(struct link *l, int index, const struct firewall_exit *f)
 {
 	const struct net_prefix *pools[] = {&f->pool4, &f->pool6};
@@ -88,7 +105,7 @@ static enum err exit_addresses(struct link *l, int index, const struct firewall_
 			continue;
 		own.ip[own.family == NET_IP4 ? 3 : 15] |= 1;
 		p = host_prefix(&own);
-		TRY(link_addr_add(l, index, &p));
+		TRY(link_addr_add(l, index, &p, 0));
 	}
 	TRY(link_set(l, index, true, DEVICE_MTU, 0));
 	for (size_t i = 0; i < 2; i++)

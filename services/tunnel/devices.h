@@ -25,6 +25,12 @@ NODISCARD enum err device_client_up(const char *name, const struct net_addr *ip4
 /* All traffic but our own goes into the device (policy rules as wg-quick's), or no more. */
 NODISCARD enum err device_client_route(const char *name, bool on);
 
+/* This process ends and another shall go on: what is routed into the device stays there and is dropped
+ * (tun_keep), but for life_s at most. Then the kernel takes addresses and routes away by itself, and the machine
+ * is as it is without a tunnel. */
+NODISCARD enum err device_client_hold(
+	const char *name, const struct net_addr *ip4, const struct net_addr *ip6, uint32_t life_s);
+
 /* The exit's own addresses (first of each pool), up, firewall, forwarding. */
 NODISCARD enum err device_exit_up(const struct firewall_exit *f);
 

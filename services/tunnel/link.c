@@ -82,8 +82,9 @@ enum err link_set(struct link *l, int index, bool up, uint32_t mtu, uint32_t txq
 	return talk(l, h, 0);
 }
 
-enum err link_addr_add(struct link *l, int index, const struct net_prefix *p)
+enum err link_addr_add(struct link *l, int index, const struct net_prefix *p, uint32_t life_s)
 {
+	const struct ifa_cacheinfo life = {.ifa_prefered = life_s, .ifa_valid = life_s};
 	char buf[LINK_BUF_SIZE];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
 	struct ifaddrmsg *a;
@@ -97,6 +98,8 @@ enum err link_addr_add(struct link *l, int index, const struct net_prefix *p)
 	a->ifa_flags = p->addr.family == NET_IP6 ? IFA_F_NODAD : 0;
 	mnl_attr_put(h, IFA_LOCAL, net_ip_len(&p->addr), p->addr.ip);
 	mnl_attr_put(h, IFA_ADDRESS, net_ip_len(&p->addr), p->addr.ip);
+	if (life_s != 0)
+		mnl_attr_put(h, IFA_CACHEINFO, sizeof(life), &life);
 	return talk(l, h, EEXIST);
 }
 
@@ -130,6 +133,17 @@ enum err link_route_add(
 	struct nlmsghdr *h = route_put(buf, RTM_NEWROUTE, index, p, table, metric);
 
 	h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+	return talk(l, h, EEXIST);
+}
+
+enum err link_default6_expire(struct link *l, int index, uint32_t table, uint32_t life_s)
+{
+	const struct net_prefix all = {.addr = {.family = NET_IP6}};
+	char buf[LINK_BUF_SIZE];
+	struct nlmsghdr *h = route_put(buf, RTM_NEWROUTE, index, &all, table, 0);
+
+	h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+	mnl_attr_put_u32(h, RTA_EXPIRES, life_s);
 	return talk(l, h, EEXIST);
 }
 

@@ -24,7 +24,11 @@ int link_index(const char *name);
 
 /* mtu 0, txqlen 0: leave as it is. */
 NODISCARD enum err link_set(struct link *l, int index, bool up, uint32_t mtu, uint32_t txqlen);
-NODISCARD enum err link_addr_add(struct link *l, int index, const struct net_prefix *p);
+/* life_s: the kernel takes it away after so long; 0: never. When the last IPv4 address of a device goes, its
+ * IPv4 routes go too. */
+NODISCARD enum err link_addr_add(struct link *l, int index, const struct net_prefix *p, uint32_t life_s);
+/* The IPv6 default route of a table for life_s from now on. */
+NODISCARD enum err link_default6_expire(struct link *l, int index, uint32_t table, uint32_t life_s);
 
 /* A route to p through the device in a table (254: main); metric 0: the kernel's default. */
 NODISCARD enum err link_route_add(

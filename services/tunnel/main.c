@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mvpn-tunnel: with --dir the data plane of a node (node.c), with the name of an interface a userspace
  * WireGuard (dropin.c). What it may do: UDP, TUN, netlink and nftables, for which it keeps
- * CAP_NET_ADMIN; it writes no file but the configuration socket of the second form. */
+ * CAP_NET_ADMIN; it writes no file but what the first form leaves to its successor (node_handover.c) and the second's
+ * configuration socket. */
 #include <stdio.h>
 #include <string.h>
 

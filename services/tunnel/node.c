@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Keeps CAP_NET_ADMIN (devices, routes, firewall, marks on sockets), one key that it read at start,
- * and no right to write files. */
+/* Keeps CAP_NET_ADMIN (devices, routes, firewall, marks on sockets) and one key that it read at start; writes
+ * no file but what it leaves to its successor (node_handover.c). */
 #include "node.h"
 
 #include <errno.h>
@@ -301,6 +301,19 @@ static bool device_open(struct node *n, const char *name, unsigned int n_queues,
 	return false;
 }
 
+/* Where traffic goes until the router speaks: into the device, if a route is in use that goes on. */
+static void client_route_begin(struct node *n)
+{
+	const struct left_behind *b = &n->left_behind;
+	const bool on = b->buf != NULL && b->h.in_use != HANDOVER_NONE;
+
+	/* It goes with us, unless we say otherwise. */
+	if (tun_keep(n->client_fds[0], false) != OK)
+		log_warn("device %s: %s", n->client_kind.name, strerror(errno));
+	/* Off: rules of a tunnel that was killed lead nowhere without its device. */
+	n->client_routed = device_client_route(n->client_kind.name, on) == OK && on;
+}
+
 static void devices_open(struct node *n)
 {
 	n->client_there = device_open(n, n->conf->client_tun, 1, &n->client_kind, n->client_fds) &&
@@ -309,8 +322,7 @@ static void devices_open(struct node *n)
 	n->exit_there = device_open(n, n->conf->exit_tun, n->plane.n_workers, &n->exit_kind, n->exit_fds);
 	if (n->client_there) {
 		n->plane.tun_kinds[TUN_DEVICE] = n->client_kind;
-		/* Rules of a tunnel that was killed: without its device they lead nowhere. */
-		(void)!device_client_route(n->client_kind.name, false);
+		client_route_begin(n);
 	}
 	if (n->exit_there) {
 		n->plane.tun_kinds[TUN_EXIT] = n->exit_kind;
@@ -343,6 +355,7 @@ static enum err node_init(struct service *s, const void *conf, void **ret_state)
 	n->plane_made = true;
 	n->plane.stranger = overlay_role_stranger;
 	TRY(sockets_open(n));
+	node_handover_take(n);
 	devices_open(n);
 	if (n->stock_conf.n > 0)
 		exit_start(n);
@@ -382,11 +395,20 @@ static void run_setup(struct worker *w, void *arg)
 		worker_udp_set(w, UDP_ONWARD, f, n->onward_fds[w->id][f]);
 	}
 	w->mtu[TUN_DEVICE] = w->mtu[TUN_EXIT] = DEVICE_MTU;
-	if (client)
+	if (client) {
+		node_handover_resume(n, w);
 		worker_tun_set(w, TUN_DEVICE, n->client_fds[0]);
+	}
 	if (n->exit_there)
 		worker_tun_set(w, TUN_EXIT, n->exit_fds[w->id]);
 	overlay_policy_digest(w->overlay, n->policy_digest);
+}
+
+/* A route that was left could not be taken up: what is routed into the device would lead nowhere. */
+static void client_route_check(struct node *n)
+{
+	if (n->client_routed && !node_totals(n).route_in_use)
+		n->client_routed = device_client_route(n->client_kind.name, false) != OK;
 }
 
 /* Threads begin with what is left of the privileges. */
@@ -399,6 +421,8 @@ static enum err node_confine(struct service *s, void *state)
 	TRY(plane_start(&c.n->plane));
 	for (unsigned int i = 0; i < c.n->plane.n_workers && c.err == OK; i++)
 		worker_call(c.n->plane.workers[i], run_setup, &c);
+	node_handover_forget(c.n);
+	client_route_check(c.n);
 	if (c.err != OK)
 		log_error("the workers cannot be set up: %s", err_str(c.err));
 	return c.err;
@@ -423,25 +447,18 @@ static mono_t node_deadline(void *state)
 	return mono_min(n->state_at, node_snapshots_deadline(n));
 }
 
-static void run_done(struct worker *w, void *arg)
-{
-	(void)arg;
-	overlay_role_done(w);
-}
-
 static void node_stop(void *state)
 {
 	struct node *n = state;
+	const bool left = node_handover_leave(n);
 
-	if (n->client_routed)
+	if (n->client_routed && !left)
 		(void)!device_client_route(n->client_kind.name, false);
 	if (n->exit_up)
 		firewall_exit_down(n->exit_kind.name);
-	if (n->plane_made) {
-		if (n->plane.workers[0]->overlay != NULL)
-			plane_call(&n->plane, run_done, NULL);
+	if (n->plane_made)
 		plane_done(&n->plane);
-	}
+	node_handover_forget(n);
 	noise_identity_done(&n->identity);
 	free(n);
 }

@@ -3,6 +3,7 @@
 #ifndef TUNNEL_NODE_INTERNAL_H
 #define TUNNEL_NODE_INTERNAL_H
 
+#include "core/handover.h"
 #include "lib/sys/ctl.h"
 #include "lib/sys/service.h"
 #include "node_conf.h"
@@ -20,6 +21,13 @@ struct snapshot {
 	uint32_t cursor; /* in the worker */
 	uint32_t n;	 /* told so far */
 	mono_t at;	 /* of the next piece */
+};
+
+/* What the process before left (core/handover.h); buf NULL: nothing. */
+struct left_behind {
+	uint8_t *buf;
+	size_t len;
+	struct handover h;
 };
 
 struct node {
@@ -42,6 +50,7 @@ struct node {
 	char trouble[160];	       /* in words for the user, or "" */
 	mono_t state_at;	       /* when to tell gateway next */
 	struct snapshot snapshots[ROLES];
+	struct left_behind left_behind; /* until the client's worker has it */
 };
 
 extern const struct ctl_verb node_verbs[];
@@ -49,6 +58,14 @@ extern const size_t node_n_verbs;
 
 /* Sums over the workers. */
 struct overlay_totals node_totals(struct node *n);
+
+/* node_handover.c: takes what the process before left, and removes it; before the devices are opened. */
+void node_handover_take(struct node *n);
+void node_handover_forget(struct node *n);
+/* In the client's worker. */
+void node_handover_resume(struct node *n, struct worker *w);
+/* Ends the overlays. True: a successor can go on, and the client's device stays for it. */
+bool node_handover_leave(struct node *n);
 
 /* The link to `to` (router or ledger) came up. */
 void node_snapshot_begin(struct node *n, enum role to);

@@ -33,11 +33,17 @@ void record_new(
 	meter_init(&rec->meter, o->now, free_bytes, priced);
 }
 
+/* A route that was resumed has the numbers of the process before: then only its hops are searched. */
 struct session_record *record_by_number(struct overlay *o, uint64_t number, uint32_t *ret_session)
 {
 	uint32_t session = (uint32_t)number & 0xffffff;
 
-	if (number == 0 || session >= o->conf.sessions_max || o->records[session].number != number)
+	if (number == 0)
+		return NULL;
+	for (size_t i = 0; i < HOPS_MAX; i++)
+		if (o->hops[i].used && o->records[o->hops[i].session].number == number)
+			session = o->hops[i].session;
+	if (session >= o->conf.sessions_max || o->records[session].number != number)
 		return NULL;
 	*ret_session = session;
 	return &o->records[session];

@@ -157,6 +157,15 @@ void overlay_service_gone(struct overlay *o, mono_t now, enum role who);
 /* Takes wall time along for descriptors (once a second is enough). */
 void overlay_wall(struct overlay *o, wall_t wall);
 
+/* ---- from one process to the next (core/handover.h) ---- */
+struct handover;
+/* Writes the client's routes and flows to buf; 0: there is no route to go on with, or no room. */
+size_t overlay_keep(struct overlay *o, mono_t now, wall_t wall, const uint8_t key[static 32], uint8_t *buf,
+	size_t max);
+/* Goes on with them: h as handover_open gave it, buf what it opened. Before anything else is asked of the
+ * overlay. */
+void overlay_resume(struct overlay *o, mono_t now, const struct handover *h, const uint8_t *buf);
+
 struct overlay_totals {
 	uint32_t n_strangers, n_routes, n_legs, n_leases;
 	uint64_t shared_bytes; /* carried for others since start */

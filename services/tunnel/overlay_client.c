@@ -27,7 +27,7 @@ static struct live_route *live_by_id(struct overlay *o, uint32_t id)
 	return NULL;
 }
 
-static struct live_route *live_take(struct overlay *o)
+struct live_route *client_live_take(struct overlay *o)
 {
 	for (size_t i = 0; i < ROUTES_MAX; i++) {
 		if (o->routes[i].used)
@@ -174,14 +174,12 @@ static void tell_failed(struct overlay *o, uint32_t route, unsigned int hop, enu
 
 /* ---- what a route asks for (struct route_sink) ---- */
 
-static void on_open(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
-	const struct net_endpoint *ep)
+/* sk NULL: a fresh key pair [P-5]. NULL: it cannot be, which the route learns later. */
+static struct hop *hop_open(struct overlay *o, struct live_route *l, unsigned int hop,
+	const struct route_target *target, const struct net_endpoint *ep, const uint8_t *sk)
 {
-	struct overlay *o = ctx;
-	struct live_route *l = live_of(r);
 	struct hop *h = hop_take(o);
 	struct overlay_carrier by = {0};
-	struct session_record *rec;
 
 	if (hop == 0) {
 		by.to = *ep;
@@ -191,7 +189,10 @@ static void on_open(void *ctx, struct route *r, unsigned int hop, const struct r
 		by.slot = ROUTE_SLOT;
 	}
 	if (h != NULL) {
-		noise_identity_fresh(&h->id, o->rng); /* [P-5] */
+		if (sk == NULL)
+			noise_identity_fresh(&h->id, o->rng);
+		else
+			noise_identity_init(&h->id, sk);
 		if (o->ops.session_open(o->ops.ctx, &h->id, target->wg_pk, &by, &h->session) != OK) {
 			hop_free(h);
 			h = NULL;
@@ -199,15 +200,44 @@ static void on_open(void *ctx, struct route *r, unsigned int hop, const struct r
 	}
 	if (h == NULL) {
 		l->failed_open[hop] = true;
-		return;
+		return NULL;
 	}
 	h->route = l;
 	h->index = hop;
 	l->hops[hop] = h;
 	record_new(o, h->session, SESSION_HOP, 0, false);
+	record_of(o, h->session)->hop = h;
+	return h;
+}
+
+static void on_open(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
+	const struct net_endpoint *ep)
+{
+	struct overlay *o = ctx;
+	const struct hop *h = hop_open(o, live_of(r), hop, target, ep, NULL);
+
+	if (h != NULL)
+		o->ops.session_handshake(o->ops.ctx, h->session);
+}
+
+/* The session as the process before had it: its number, its counts. The ledger will be told of it. */
+static void on_reopen(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
+	const struct net_endpoint *ep)
+{
+	struct overlay *o = ctx;
+	const struct handover_hop *kept = &live_of(r)->kept->hops[hop];
+	struct hop *h = hop_open(o, live_of(r), hop, target, ep, kept->static_sk);
+	struct session_record *rec;
+
+	if (h == NULL)
+		return;
+	h->asks.next_id = kept->next_request;
 	rec = record_of(o, h->session);
-	rec->hop = h;
-	o->ops.session_handshake(o->ops.ctx, h->session);
+	rec->number = kept->number;
+	rec->meter.up_bytes = kept->up_bytes;
+	rec->meter.down_bytes = kept->down_bytes;
+	meter_grant(&rec->meter, kept->credit_bytes);
+	rec->told = true;
 }
 
 static void on_handshake(void *ctx, struct route *r, unsigned int hop)
@@ -375,6 +405,7 @@ void client_sink_set(struct route_sink *s)
 {
 	s->used = on_used;
 	s->open = on_open;
+	s->reopen = on_reopen;
 	s->handshake = on_handshake;
 	s->request = on_request;
 	s->echo = on_echo;
@@ -461,7 +492,7 @@ void client_order_build(struct overlay *o, const mvpn_TunnelIn *in)
 			ERR_NOT_FOUND, "the route whose exit should stay is gone");
 		return;
 	}
-	l = live_take(o);
+	l = client_live_take(o);
 	if (l != NULL)
 		e = targets_take(o, b, targets, &bad);
 	if (e == OK)
@@ -499,7 +530,7 @@ void client_order_close(struct overlay *o, const mvpn_TunnelIn *in)
 void client_order_measure(struct overlay *o, const mvpn_TunnelIn *in)
 {
 	const mvpn_MeasureRelay *q = &in->body.measure_relay;
-	struct live_route *l = live_take(o);
+	struct live_route *l = client_live_take(o);
 	struct route_target target;
 	struct route_spec spec = {.purpose = ROUTE_MEASURE,
 		.n_hops = 1,
@@ -579,7 +610,7 @@ struct live_route *client_talk(struct overlay *o, const mvpn_NodeAddress *node)
 			net_endpoint_eq(&t->ep4, &target.ep4) && net_endpoint_eq(&t->ep6, &target.ep6))
 			return &o->routes[i];
 	}
-	l = talk_room(o) ? live_take(o) : NULL;
+	l = talk_room(o) ? client_live_take(o) : NULL;
 	if (l == NULL)
 		return NULL;
 	if (route_init(&l->r, &spec, o->rng) != OK) {

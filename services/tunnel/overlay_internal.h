@@ -13,6 +13,7 @@
 #include "services/tunnel/core/control.h"
 #include "services/tunnel/core/flow.h"
 #include "services/tunnel/core/frame.h"
+#include "services/tunnel/core/handover.h"
 #include "services/tunnel/core/lease.h"
 #include "services/tunnel/core/meter.h"
 #include "services/tunnel/core/policy.h"
@@ -80,6 +81,7 @@ struct live_route {
 	dur_t build_time;
 	mono_t used_at;		/* talk */
 	struct probe probe;
+	const struct handover_route *kept; /* while it is being resumed */
 };
 
 /* A request of ledger or discovery to another node. */
@@ -161,6 +163,8 @@ void client_order_measure(struct overlay *o, const mvpn_TunnelIn *in);
 void client_tell_opened(struct overlay *o, uint32_t session);
 struct live_route *client_talk(struct overlay *o, const mvpn_NodeAddress *node);
 void client_tell_lives(struct overlay *o, const struct live_route *l);
+/* A free place for a route, or NULL. */
+struct live_route *client_live_take(struct overlay *o);
 
 /* overlay_ask.c: requests between the services of two nodes. */
 void ask_order_send(struct overlay *o, enum role from, const mvpn_TunnelIn *in);

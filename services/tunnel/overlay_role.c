@@ -343,6 +343,15 @@ static void tun_take_client(struct worker *w, const uint8_t *buf, size_t len, bo
 	tun_take(w, TUN_DEVICE, buf, len);
 }
 
+/* The overlay has ended: what still comes is dropped. */
+static void tun_take_none(struct worker *w, const uint8_t *buf, size_t len, bool moved)
+{
+	(void)buf;
+	(void)len;
+	(void)moved;
+	w->n.tun_no_peer++;
+}
+
 /* The low bits of a lent address name its worker. */
 static unsigned int exit_owner(const struct worker *w, const uint8_t *buf, size_t len)
 {
@@ -429,6 +438,7 @@ void overlay_role_done(struct worker *w)
 {
 	if (w->overlay == NULL)
 		return;
+	w->tun_take[TUN_DEVICE] = w->tun_take[TUN_EXIT] = tun_take_none;
 	worker_peers_end(w);
 	stock_done(w);
 	free(overlay_ops_ctx(w->overlay));

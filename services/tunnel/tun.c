@@ -90,6 +90,11 @@ enum err tun_name(int fd, char ret_name[static IFNAMSIZ])
 	return OK;
 }
 
+enum err tun_keep(int fd, bool on)
+{
+	return ioctl(fd, TUNSETPERSIST, on ? 1 : 0) == 0 ? OK : ERR_IO;
+}
+
 enum err tun_queue_use(int fd, bool on)
 {
 	struct ifreq r = {.ifr_flags = (short)(on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE)};

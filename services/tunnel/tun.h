@@ -46,6 +46,8 @@ NODISCARD enum err tun_open(const char *name, unsigned int n, struct tun_kind *r
 NODISCARD enum err tun_adopt(int fd, struct tun_kind *ret_kind);
 /* Name now: it may have been renamed. ERR_UNAVAILABLE: the device is gone. */
 NODISCARD enum err tun_name(int fd, char ret_name[static IFNAMSIZ]);
+/* Does the device outlive its last descriptor? What comes to it then is dropped. */
+NODISCARD enum err tun_keep(int fd, bool on);
 /* A queue that is set aside gets no packets. */
 NODISCARD enum err tun_queue_use(int fd, bool on);
 /* Each packet of fd's device goes to the queue that the low worker_bits of its destination name. ERR_UNAVAILABLE:

@@ -1117,7 +1117,7 @@ static inline struct world *world_new(uint32_t seed_number)
 	w->wall.s = 1800000000;
 	w->delay_us = 10000;
 	w->route_sink = (struct route_sink){w, on_used, on_open, on_handshake, on_request, on_echo, on_carry,
-		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, NULL};
+		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, NULL, NULL};
 	w->control_sink = (struct control_sink){.ctx = w,
 		.send = on_control_send,
 		.answered = on_answered,

@@ -4,9 +4,11 @@
 A lab lives while its `lab up --foreground` does, and that while our end of its standard input is open:
 however the test run ends, nothing of the lab stays.
 """
+import ipaddress
 import json
 import os
 import shlex
+import struct
 import subprocess
 import sys
 import threading
@@ -34,6 +36,24 @@ def run(argv, timeout=120, check=True, **more):
     if check and p.returncode != 0:
         raise Failed(f"{shlex.join(argv)}: exit status {p.returncode}\n{p.stdout[-2000:]}{p.stderr[-4000:]}")
     return p
+
+
+def packets(path):
+    """(source, destination, bytes) of each IP packet of a pcap file of a layer 3 device."""
+    with open(path, "rb") as f:
+        data = f.read()
+    magic, link = struct.unpack("<I", data[:4])[0], struct.unpack("<I", data[20:24])[0]
+    assert magic in (0xA1B2C3D4, 0xA1B23C4D), "pcap"
+    assert link in (12, 101, 228, 229), f"raw IP link type, not {link}"
+    at = 24
+    while at + 16 <= len(data):
+        n = struct.unpack("<I", data[at + 8:at + 12])[0]
+        p = data[at + 16:at + 16 + n]
+        at += 16 + n
+        if p[0] >> 4 == 4:
+            yield ipaddress.ip_address(p[12:16]), ipaddress.ip_address(p[16:20]), p
+        else:
+            yield ipaddress.ip_address(p[8:24]), ipaddress.ip_address(p[24:40]), p
 
 
 class Capture:
@@ -142,6 +162,12 @@ class Lab:
         except (FileNotFoundError, ValueError):
             return None
 
+    def restart(self, host, service):
+        """In order: SIGTERM, and runit starts it again."""
+        before = self.pid(host, service)
+        self.kill(host, service, "TERM")
+        wait_until(lambda: self.pid(host, service) not in (None, before), what=f"{service} of {host} is a new process")
+
     def logs(self, host, service=None):
         return self.lab("logs", host, *([service] if service else []))
 
@@ -225,6 +251,33 @@ class Client(Node):
     def download(self, n_bytes, rate_Bps=0, seed=1, url="http://web.test"):
         return Download(self, f"{url}/blob?bytes={n_bytes}&seed={seed}&rate={rate_Bps}",
                         f"/blob-sha256?bytes={n_bytes}&seed={seed}", n_bytes)
+
+
+class Datagrams:
+    """A UDP flow: one socket whose datagrams the web server sends back."""
+
+    def __init__(self, client, address):
+        self.process = client.lab.popen(client.host, PYTHON, "-B", READER, "datagrams", address,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.n = 0  # answers so far
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+        self.thread.start()
+
+    def _follow(self):
+        for _ in self.process.stdout:
+            self.n += 1
+
+    def more(self):
+        """Until another one is answered; fails if the socket had an error."""
+        before = self.n
+        wait_until(lambda: self.n > before or self.process.poll() is not None, what="a datagram comes back")
+        return self.n > before
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.thread.join(10)
+        self.process.stdout.close()
 
 
 class Download:

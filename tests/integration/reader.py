@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs on a host, for downloads and first answers of tests.
+"""Runs on a host, for downloads, first answers and datagrams of tests.
 
   reader.py read URL    reads it; "TIME BYTES" at most every 10 ms, last "sha256 HEX"
   reader.py first URL   a fresh connection every 0.1 s until one is answered; the TIME of that
+  reader.py datagrams ADDRESS   one socket, a datagram to its echo port every 50 ms; a line for each that came back,
+                                until standard input ends; an error of the socket ends it
 TIME is the monotonic clock, which all processes of a machine share.
 """
 import hashlib
+import select
 import socket
 import sys
 import threading
@@ -53,5 +56,19 @@ def first(url):
     print(f"{done[0]:.6f}")
 
 
+def datagrams(address):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((address, 7))
+        s.settimeout(0.05)
+        n = 0
+        while not select.select([sys.stdin], [], [], 0.05)[0]:
+            n += 1
+            s.send(str(n).encode())
+            try:
+                print(s.recv(64).decode(), flush=True)
+            except TimeoutError:
+                pass
+
+
 if __name__ == "__main__":
-    {"read": read, "first": first}[sys.argv[1]](sys.argv[2])
+    {"read": read, "first": first, "datagrams": datagrams}[sys.argv[1]](sys.argv[2])

@@ -1,27 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who sees what: captures on every link while a page is fetched through three hops."""
 import ipaddress
-import struct
+
+from labkit import packets
 
 MARK = b"the page that nobody on the way may read"
-
-
-def packets(path):
-    """(source, destination, bytes) of each IP packet of a pcap file of a layer 3 device."""
-    with open(path, "rb") as f:
-        data = f.read()
-    magic, link = struct.unpack("<I", data[:4])[0], struct.unpack("<I", data[20:24])[0]
-    assert magic in (0xA1B2C3D4, 0xA1B23C4D), "pcap"
-    assert link in (12, 101, 228, 229), f"raw IP link type, not {link}"
-    at = 24
-    while at + 16 <= len(data):
-        n = struct.unpack("<I", data[at + 8:at + 12])[0]
-        p = data[at + 16:at + 16 + n]
-        at += 16 + n
-        if p[0] >> 4 == 4:
-            yield ipaddress.ip_address(p[12:16]), ipaddress.ip_address(p[16:20]), p
-        else:
-            yield ipaddress.ip_address(p[8:24]), ipaddress.ip_address(p[24:40]), p
 
 
 def addresses(host):

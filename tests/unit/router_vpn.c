@@ -1413,6 +1413,42 @@ static void a_restarted_tunnel_gets_a_route_at_once(void **state)
 	world_free(w);
 }
 
+/* It has left them to its successor: nothing is ordered, and why they were chosen is still known. */
+static void a_restarted_tunnel_that_names_its_routes_keeps_them(void **state)
+{
+	struct world *w = ready_world();
+	uint32_t live = world_connect(w, 3, NULL), spare = world_spare(w);
+	struct path_hop room[POLICY_HOPS_MAX];
+	struct order o = {.hops = {0, 1, 23}};
+	char reason[PICK_REASON_MAX];
+
+	(void)state;
+	memcpy(reason, path_find(w->r, live)->reasons[0], sizeof(reason));
+	vpn_on_link(w->r, false, w->now);
+	world_step(w);
+	vpn_on_link(w->r, true, w->now);
+	vpn_on_tunnel_hello(w->r, true, w->now);
+	orders_forget(w);
+	world_step(w);
+	phase_is(w, PHASE_RECONNECTING, "waiting for the tunnel service"); /* it has not said so yet */
+	for (int i = 0; i < 2; i++) {
+		struct path_facts f = facts_of(w, i == 0 ? live : spare, o.hops, 3, room);
+
+		f.in_use = i == 0;
+		vpn_on_lives(w->r, &f, w->now);
+	}
+	vpn_on_lives_complete(w->r, w->now);
+	world_step(w);
+	assert_int_equal(w->r->vpn.live, live);
+	assert_int_equal(w->r->vpn.spare, spare);
+	assert_string_equal(path_find(w->r, live)->reasons[0], reason);
+	phase_is(w, PHASE_ON, "");
+	assert_null(order_next(w, ORDER_BUILD));
+	assert_null(order_next(w, ORDER_USE));
+	assert_null(order_next(w, ORDER_CLOSE));
+	world_free(w);
+}
+
 static void unknown_routes_are_closed_only_after_the_snapshot(void **state)
 {
 	struct world *w = ready_world();
@@ -1686,6 +1722,7 @@ int main(void)
 		cmocka_unit_test(gateways_off_after_a_restart_ends_the_adopted_route),
 		cmocka_unit_test(an_adopted_route_of_another_length_is_replaced_gently),
 		cmocka_unit_test(a_restarted_tunnel_gets_a_route_at_once),
+		cmocka_unit_test(a_restarted_tunnel_that_names_its_routes_keeps_them),
 		cmocka_unit_test(unknown_routes_are_closed_only_after_the_snapshot),
 		cmocka_unit_test(an_order_lost_with_the_link_is_said_again),
 		cmocka_unit_test(a_dead_network_blames_no_guard),

@@ -587,6 +587,85 @@ static void exits_are_bounded(void **state)
 	assert_int_equal(b->f.in_use, FLOW_NO_EXIT);
 }
 
+/* [P-58] across a restart: what an exit sends finds its flow, and nothing lives longer than it would have. */
+static void flows_go_on_in_the_next_process(void **state)
+{
+	struct bench *b = *state;
+	void *next_state;
+	struct flow_kept k[4];
+	uint32_t cursor = 0;
+	unsigned int e, n = 0;
+
+	assert_int_equal(tcp_out(b, 1000, PACKET_TCP_SYN, &e), FLOW_PASS);
+	assert_int_equal(tcp_in(b, b->a, 1000, PACKET_TCP_SYN | PACKET_TCP_ACK), FLOW_PASS);
+	assert_int_equal(tcp_in(b, b->a, 1000, PACKET_TCP_FIN), FLOW_PASS);
+	flow_use(&b->f, b->b);
+	pk_udp(b->pkt, 100, DEV4, 1000, RES4, 53);
+	assert_int_equal(out(b, 100, &e), FLOW_PASS);
+	b->now.ns += DUR_S(5).ns;
+	assert_int_equal(tcp_out(b, 1001, PACKET_TCP_SYN, &e), FLOW_PASS);
+	while (flow_keep(&b->f, b->now, &cursor, &k[n]))
+		n++;
+	assert_int_equal(n, 3);
+	assert_false(flow_keep(&b->f, b->now, &cursor, &k[n]));
+	assert_int_equal(k[0].key.local_port, 1000); /* the longest unused first */
+	assert_int_equal(k[2].key.local_port, 1001);
+
+	assert_int_equal(setup(&next_state), 0);
+	struct bench *next = next_state;
+	next->now = b->now;
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(flow_restore(&next->f, next->now, &k[i]), OK);
+		assert_int_equal(flow_restore(&next->f, next->now, &k[i]), ERR_INVALID); /* it is there */
+	}
+	assert_int_equal(flow_exit_flows(&next->f, next->a), 1);
+	assert_int_equal(flow_exit_flows(&next->f, next->b), 2);
+	assert_int_equal(tcp_in(next, next->a, 1000, PACKET_TCP_ACK), FLOW_PASS);
+	assert_int_equal(tcp_in(next, next->b, 1000, PACKET_TCP_ACK), FLOW_UNKNOWN);
+	assert_int_equal(tcp_in(next, next->b, 1001, PACKET_TCP_ACK), FLOW_PASS);
+	/* its other FIN ends the first one: that the first came is known */
+	assert_int_equal(tcp_out(next, 1000, PACKET_TCP_FIN, &e), FLOW_PASS);
+	assert_int_equal(e, next->a);
+	/* 5 of the DNS question's 20 s are over */
+	next->now.ns += FLOW_DNS_IDLE.ns - DUR_S(5).ns - 1;
+	flow_tick(&next->f, next->now);
+	assert_int_equal(flow_exit_flows(&next->f, next->b), 2);
+	assert_int_equal(flow_exit_flows(&next->f, next->a), 0); /* closed, 10 s */
+	next->now.ns++;
+	flow_tick(&next->f, next->now);
+	assert_int_equal(flow_exit_flows(&next->f, next->b), 1);
+	teardown(&next_state);
+}
+
+static void flows_that_cannot_be_are_not_restored(void **state)
+{
+	struct bench *b = *state;
+	struct flow_kept k = {.key = {.family = NET_IP4, .proto = PACKET_UDP, .local_port = 1}};
+	uint32_t cursor = 0;
+
+	assert_false(flow_keep(&b->f, b->now, &cursor, &k));
+	k.exit = FLOW_NO_EXIT;
+	assert_int_equal(flow_restore(&b->f, b->now, &k), ERR_INVALID);
+	k.exit = 7; /* not live */
+	assert_int_equal(flow_restore(&b->f, b->now, &k), ERR_INVALID);
+	k.exit = (uint8_t)b->a;
+	k.state = 3;
+	assert_int_equal(flow_restore(&b->f, b->now, &k), ERR_INVALID);
+	k.state = 0;
+	k.key.family = NET_NONE;
+	assert_int_equal(flow_restore(&b->f, b->now, &k), ERR_INVALID);
+	k.key.family = NET_IP6;
+	for (uint16_t i = 0; i < FLOWS; i++) {
+		k.key.local_port = i;
+		assert_int_equal(flow_restore(&b->f, b->now, &k), OK);
+	}
+	k.key.local_port = FLOWS;
+	assert_int_equal(flow_restore(&b->f, b->now, &k), ERR_FULL);
+	/* of an exit that is gone nothing is kept */
+	flow_exit_del(&b->f, b->a);
+	assert_false(flow_keep(&b->f, b->now, &cursor, &k));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -609,6 +688,8 @@ int main(void)
 		T(reset_answers_the_segment_it_is_for),
 		T(full_table_gives_up_the_longest_unused),
 		T(exits_are_bounded),
+		T(flows_go_on_in_the_next_process),
+		T(flows_that_cannot_be_are_not_restored),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

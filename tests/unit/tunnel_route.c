@@ -137,6 +137,14 @@ static void on_measured(void *ctx, struct route *r, enum err err, dur_t rtt)
 	note(b, 'M', 0);
 }
 
+static void on_reopen(void *ctx, struct route *r, unsigned int hop, const struct route_target *target,
+	const struct net_endpoint *ep)
+{
+	assert_ptr_equal(target, &r->hops[hop].target);
+	assert_int_equal(ep == NULL, hop > 0);
+	note(ctx, 'r', hop);
+}
+
 static const uint8_t seed[32] = {5};
 
 static int setup(void **state)
@@ -145,7 +153,8 @@ static int setup(void **state)
 
 	rng_init(&b->rng, seed);
 	b->sink = (struct route_sink){b, on_used, on_open, on_handshake, on_request, on_echo, on_carry,
-		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, on_measured};
+		on_end, on_built, on_failed, on_suspect, on_dead, on_closed, on_measured,
+		on_reopen};
 	b->now.ns = DUR_S(100).ns;
 	*state = b;
 	return 0;
@@ -825,6 +834,99 @@ static void draining_relay_and_failed_session_are_told_as_dead(void **state)
 	route_on_session_failed(&b->r, b->now, 7, ERR_TIMEOUT, &b->sink);
 }
 
+/* ---- resumed ---- */
+
+static struct route_lease lease_before(void)
+{
+	return (struct route_lease){.ip4 = {NET_IP4, {100, 64, 1, 20}}, .mtu = 1368};
+}
+
+static void resume(struct bench *b, unsigned int n_hops)
+{
+	const struct route_lease lease = lease_before();
+
+	assert_int_equal(init(b, &b->r, 1, n_hops, 1, NULL), OK);
+	route_resume(&b->r, b->now, &lease, &b->sink);
+}
+
+/* [P-15] Extend is said again, for a relay that has lost its leg. */
+static void resumed_route_is_ready_and_makes_its_hops_anew(void **state)
+{
+	struct bench *b = *state;
+	overlay_Control a = attached(99);
+
+	resume(b, 3);
+	assert_int_equal(b->r.state, ROUTE_READY);
+	assert_true(route_resumable(&b->r));
+	assert_string_equal(seen(b), "r0r1r2h0");
+	establish(b, &b->r, 0, 50);
+	assert_string_equal(seen(b), "x0h1");
+	establish(b, &b->r, 1, 60);
+	assert_string_equal(seen(b), "x1h2");
+	establish(b, &b->r, 2, 70);
+	assert_string_equal(seen(b), "a2");
+	assert_int_equal(route_hop_stats(&b->r, 2).rtt_us, 70000);
+	route_on_answer(&b->r, b->now, 2, ROUTE_TAG_ATTACH, &a, &b->sink);
+	assert_string_equal(seen(b), "");
+	/* and is watched as any other */
+	assert_int_equal(route_deadline(&b->r).ns, b->now.ns - DUR_MS(130).ns + ROUTE_ECHO_EVERY.ns);
+}
+
+static void lost_initiations_of_a_resumed_route_are_tried_anew_then_the_hop_is_dead(void **state)
+{
+	struct bench *b = *state;
+
+	resume(b, 2);
+	establish(b, &b->r, 0, 10);
+	assert_string_equal(seen(b), "r0r1h0x0h1");
+	for (int i = 0; i < ROUTE_RESUME_TRIES - 1; i++) {
+		b->now = route_deadline(&b->r);
+		route_tick(&b->r, b->now, &b->sink);
+		assert_string_equal(seen(b), "h1");
+		route_on_heard(&b->r, b->now, 0);
+	}
+	for (int i = 0; i < 9 && !b->r.dead; i++) {
+		route_on_heard(&b->r, b->now, 0); /* the entry answers all the while */
+		b->now = route_deadline(&b->r);
+		route_tick(&b->r, b->now, &b->sink);
+	}
+	assert_non_null(strstr(seen(b), "D1"));
+	assert_false(route_resumable(&b->r));
+}
+
+static void exit_that_lends_something_else_to_a_resumed_route_is_dead(void **state)
+{
+	struct bench *b = *state;
+	overlay_Control a = attached(99), no = answer_of(overlay_Control_refused_tag);
+
+	for (int refused = 0; refused < 2; refused++) {
+		resume(b, 1);
+		establish(b, &b->r, 0, 10);
+		seen(b);
+		a.body.attached.ip4.bytes[3] = 21;
+		route_on_answer(&b->r, b->now, 0, ROUTE_TAG_ATTACH, refused ? &no : &a, &b->sink);
+		assert_string_equal(seen(b), "D0");
+	}
+}
+
+/* A dead entry does not take the flows along: the exit's session goes by another path, as ever. */
+static void exit_of_a_resumed_route_moves_to_a_new_path(void **state)
+{
+	struct bench *b = *state;
+
+	resume(b, 3);
+	assert_int_equal(init(b, &b->old, 2, 3, 11, &b->r), OK);
+	route_start(&b->old, b->now, &b->sink);
+	establish(b, &b->old, 0, 50);
+	establish(b, &b->old, 1, 50);
+	seen(b);
+	route_on_established(&b->r, b->now, 2, &b->sink); /* by the knock */
+	assert_string_equal(seen(b), "m2B2");
+	assert_int_equal(b->old.lease.ip4.ip[3], 20);
+	assert_false(route_resumable(&b->r)); /* its exit is the other's now */
+	assert_true(route_resumable(&b->old));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -853,6 +955,10 @@ int main(void)
 		T(measuring_gives_the_round_trip_and_ends),
 		T(talk_is_built_by_the_handshake_and_not_watched),
 		T(draining_relay_and_failed_session_are_told_as_dead),
+		T(resumed_route_is_ready_and_makes_its_hops_anew),
+		T(lost_initiations_of_a_resumed_route_are_tried_anew_then_the_hop_is_dead),
+		T(exit_that_lends_something_else_to_a_resumed_route_is_dead),
+		T(exit_of_a_resumed_route_moves_to_a_new_path),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

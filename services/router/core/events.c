@@ -127,19 +127,19 @@ void vpn_on_link(struct router *r, bool up, struct when now)
 		r->tunnel.up_at = now.mono;
 }
 
+/* A new one may go on with routes of the one before: its snapshot names them. What was under way is gone. */
 void vpn_on_tunnel_hello(struct router *r, bool restarted, struct when now)
 {
-	bool had_live = r->vpn.live != 0;
-
 	/* The same one greeting again has nothing new to say; its snapshot speaks for itself. */
 	if (!restarted)
 		return;
 	r->tunnel.synced = false;
+	r->tunnel.restarted = true;
 	r->tunnel.up_at = now.mono;
 	for (size_t i = 0; i < PATHS_MAX; i++)
-		if (r->paths[i].state != PATH_FREE)
+		if (r->paths[i].state == PATH_BUILDING || r->paths[i].state == PATH_PROBING)
 			path_free(r, &r->paths[i]);
-	if (had_live)
+	if (r->vpn.live != 0 && live_path(r) == NULL)
 		live_gone(r, now, "the tunnel was restarted");
 }
 
@@ -261,9 +261,11 @@ void vpn_on_lives_complete(struct router *r, struct when now)
 			continue;
 		path_free(r, p);
 		if (live)
-			live_gone(r, now, "the tunnel closed the route");
+			live_gone(r, now,
+				r->tunnel.restarted ? "the tunnel was restarted" : "the tunnel closed the route");
 	}
 	r->tunnel.synced = true;
+	r->tunnel.restarted = false;
 	r->tunnel.snapshot++;
 	adopted_sort(r, now);
 }

@@ -136,6 +136,7 @@ struct vpn {
 
 struct tunnel_view {
 	bool link_up, synced;
+	bool restarted; /* and its snapshot has not come since */
 	mono_t up_at;
 	uint32_t snapshot; /* number of the one that comes or comes next, from 1 */
 };

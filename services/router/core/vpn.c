@@ -366,6 +366,16 @@ static void on_step(struct router *r, struct when now)
 	guards_remeasure(r, now);
 }
 
+static bool tunnel_ready(struct router *r, struct when now)
+{
+	mono_t until = mono_add(r->tunnel.up_at, SNAPSHOT_PATIENCE);
+
+	if (!r->tunnel.link_up || r->tunnel.synced || mono_reached(until, now.mono))
+		return r->tunnel.link_up;
+	wake_at(r, until);
+	return false;
+}
+
 /* ---- phases ---- */
 
 static void phase_set(struct router *r, enum phase phase, struct when now, const char *reason)
@@ -444,25 +454,15 @@ static void phase_review(struct router *r, struct when now)
 	if (!r->want.on)
 		phase_set(r, PHASE_OFF, now, r->want.known ? "" : "waiting for the gateway's word");
 	else if (live != NULL && live->state == PATH_READY && path_fits(r, live, now) &&
-		 r->tunnel.link_up)
+		 tunnel_ready(r, now))
 		phase_on(r, now);
-	else if (live != NULL && live->state == PATH_READY && r->tunnel.link_up)
+	else if (live != NULL && live->state == PATH_READY && tunnel_ready(r, now))
 		phase_searching(r, now, "moving to a route that fits your settings");
 	else
 		phase_searching(r, now, doing_text(r, now));
 }
 
 /* ---- the step ---- */
-
-static bool tunnel_ready(struct router *r, struct when now)
-{
-	mono_t until = mono_add(r->tunnel.up_at, SNAPSHOT_PATIENCE);
-
-	if (!r->tunnel.link_up || r->tunnel.synced || mono_reached(until, now.mono))
-		return r->tunnel.link_up;
-	wake_at(r, until);
-	return false;
-}
 
 static void rest(struct router *r, struct when now)
 {

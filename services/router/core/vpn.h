@@ -14,6 +14,7 @@
  * - the entry or the middle died: another path to the same exit (exit_of), so that no flow is lost;
  * if that takes longer than a second the spare carries new flows meanwhile.
  * - a changed wish: the old route carries traffic until the new one is proven (make before break).
+ * - the tunnel restarted: what its snapshot names goes on, all else is gone.
  * - this process restarted: the tunnel names its live routes; the one in use is adopted as it is,
  * whichever of gateway's order and tunnel's snapshot comes first, also if gateway is not there at
  * all. Bounds: PATHS_MAX, ATTEMPTS_MAX, back-off of at least a second after six failures. Pure. */

@@ -13,13 +13,6 @@
 #define TICK_MIN 1024
 #define FLOWS_MAX (1u << 22)
 
-/* What the device sees of a flow; the resolver by its constant address. */
-struct flow_key {
-	uint8_t remote[16];
-	uint16_t remote_port, local_port; /* ICMP echo: 0 and its id */
-	uint8_t family, proto;
-};
-
 enum flow_state {
 	FLOW_OPENING, /* TCP: nothing came back yet */
 	FLOW_OPEN,
@@ -607,6 +600,53 @@ enum flow_verdict flow_in(
 
 	f->n.n[v]++;
 	return v;
+}
+
+/* ---- from one process to the next ---- */
+
+bool flow_keep(const struct flow *f, mono_t now, uint32_t *cursor, struct flow_kept *ret)
+{
+	uint32_t i = *cursor == 0 ? table_oldest(&f->table) : *cursor - 1;
+
+	if (*cursor == TABLE_NONE)
+		return false;
+	while (i != TABLE_NONE && (!exit_is(f, f->entry[i].exit, f->entry[i].generation) ||
+					  entry_expired(&f->entry[i], now)))
+		i = table_newer(&f->table, i);
+	if (i == TABLE_NONE)
+		return false;
+	*ret = (struct flow_kept){.key = f->entry[i].key,
+		.exit = f->entry[i].exit,
+		.state = f->entry[i].state,
+		.dns = f->entry[i].dns,
+		.fin_out = f->entry[i].fin_out,
+		.fin_in = f->entry[i].fin_in,
+		.idle = mono_since(f->entry[i].used_at, now)};
+	i = table_newer(&f->table, i);
+	*cursor = i == TABLE_NONE ? TABLE_NONE : i + 1;
+	return true;
+}
+
+static bool kept_ok(const struct flow *f, const struct flow_kept *k)
+{
+	return (k->key.family == NET_IP4 || k->key.family == NET_IP6) && k->state <= FLOW_CLOSING &&
+	       k->exit < FLOW_EXITS_MAX && f->exits[k->exit].live;
+}
+
+enum err flow_restore(struct flow *f, mono_t now, const struct flow_kept *k)
+{
+	struct flow_entry *e;
+
+	if (!kept_ok(f, k) || entry_find(f, &k->key) != TABLE_NONE)
+		return ERR_INVALID;
+	if (f->table.n_used == f->table.capacity)
+		return ERR_FULL;
+	e = &f->entry[entry_open(f, now, &k->key, k->dns, k->exit)];
+	e->state = k->state;
+	e->fin_out = k->fin_out;
+	e->fin_in = k->fin_in;
+	e->used_at.ns = now.ns > k->idle.ns ? now.ns - k->idle.ns : 0;
+	return OK;
 }
 
 /* ---- time ---- */

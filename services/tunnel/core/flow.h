@@ -66,6 +66,22 @@ struct flow_exit {
 struct flow_entry;
 struct flow_fragment;
 
+/* What the device sees of a flow; the resolver by its constant address. */
+struct flow_key {
+	uint8_t remote[16];
+	uint16_t remote_port, local_port; /* ICMP echo: 0 and its id */
+	uint8_t family, proto;
+};
+
+/* A flow as a successor of this process gets it (handover.h). */
+struct flow_kept {
+	struct flow_key key;
+	uint8_t exit;	/* place */
+	uint8_t state;
+	bool dns, fin_out, fin_in;
+	dur_t idle;
+};
+
 enum flow_verdict {
 	FLOW_PASS,	 /* translated in place; send it by / deliver it */
 	FLOW_BAD_PACKET, /* does not parse, or is not the device's */
@@ -117,6 +133,13 @@ enum flow_verdict flow_in(
 /* The reset that answers pkt (an outgoing TCP packet with FLOW_EXIT_GONE; not yet translated), to
  * be written to the device. 0 if none is due (a reset itself, a fragment). */
 size_t flow_reset(const uint8_t *pkt, size_t len, uint8_t ret_reset[static FLOW_RESET_MAX]);
+
+/* The flows of live exits, the longest unused first: from *cursor on (0: from the first), which moves on.
+ * False: no more. */
+bool flow_keep(const struct flow *f, mono_t now, uint32_t *cursor, struct flow_kept *ret);
+/* Takes one that flow_keep gave; exit is a place of this table. ERR_INVALID: no such flow can be;
+ * ERR_FULL. */
+NODISCARD enum err flow_restore(struct flow *f, mono_t now, const struct flow_kept *k);
 
 /* Expires idle flows, a bounded number per call. Once a second is enough. */
 void flow_tick(struct flow *f, mono_t now);

@@ -23,11 +23,6 @@ void route_target_from(struct route_target *t, const struct descriptor *d,
 	memcpy(t->descriptor, bytes, DESCRIPTOR_SIZE);
 }
 
-static unsigned int last(const struct route *r)
-{
-	return r->n_hops - 1;
-}
-
 static bool has_session(const struct route_hop *h)
 {
 	return h->state != HOP_IDLE && h->state != HOP_AWAITED && h->state != HOP_LENT &&
@@ -44,7 +39,7 @@ static bool established(const struct route_hop *h)
 	return h->state == HOP_ESTABLISHED || h->state == HOP_ATTACHING || h->state == HOP_READY;
 }
 
-static const struct net_endpoint *entry_endpoint(const struct route *r)
+const struct net_endpoint *route_entry_endpoint(const struct route *r)
 {
 	const struct route_target *t = &r->hops[0].target;
 
@@ -75,7 +70,7 @@ static bool exit_can_move(const struct route *from, const struct route_target *e
 {
 	return (from->state == ROUTE_READY || from->state == ROUTE_DRAINING) && !from->exit_lent &&
 	       from->purpose == ROUTE_TRAFFIC &&
-	       memcmp(from->hops[last(from)].target.wg_pk, exit->wg_pk, 32) == 0;
+	       memcmp(from->hops[route_last(from)].target.wg_pk, exit->wg_pk, 32) == 0;
 }
 
 static bool spec_ok(const struct route_spec *s)
@@ -103,7 +98,7 @@ enum err route_init(struct route *r, const struct route_spec *s, struct rng *rng
 		return ERR_INVALID;
 	for (unsigned int i = 0; i < s->n_hops; i++)
 		fresh.hops[i].target = s->targets[i];
-	if (entry_endpoint(&fresh) == NULL)
+	if (route_entry_endpoint(&fresh) == NULL)
 		return ERR_UNAVAILABLE;
 	fresh.want_ip4 = (s->targets[s->n_hops - 1].roles & DESCRIPTOR_EXIT4) != 0;
 	fresh.want_ip6 = (s->targets[s->n_hops - 1].roles & DESCRIPTOR_EXIT6) != 0;
@@ -183,7 +178,7 @@ static void fail(struct route *r, mono_t now, unsigned int hop, enum err err, co
 
 /* ---- building ---- */
 
-static void handshake_begins(struct route *r, mono_t now, unsigned int hop)
+void route_handshake_begins(struct route *r, mono_t now, unsigned int hop)
 {
 	struct route_hop *h = &r->hops[hop];
 
@@ -202,12 +197,12 @@ static void knock(struct route *r, const struct route_sink *sink)
 {
 	struct route *old = r->exit_from;
 
-	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
-	sink->handshake(sink->ctx, r, last(r));
-	sink->carry(sink->ctx, old, r, old->n_hops == 1 ? entry_endpoint(old) : NULL);
+	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? route_entry_endpoint(r) : NULL);
+	sink->handshake(sink->ctx, r, route_last(r));
+	sink->carry(sink->ctx, old, r, old->n_hops == 1 ? route_entry_endpoint(old) : NULL);
 }
 
-static void handshake_again(
+void route_handshake_again(
 	struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
 {
 	struct route_hop *h = &r->hops[hop];
@@ -227,23 +222,23 @@ static bool exit_awaited(const struct route *r)
 {
 	const struct route *old = r->exit_from;
 
-	return old->id == r->exit_from_id && exit_can_move(old, &r->hops[last(r)].target) &&
+	return old->id == r->exit_from_id && exit_can_move(old, &r->hops[route_last(r)].target) &&
 	       (old->exit_to == NULL || old->exit_to == r);
 }
 
 static void await_exit(struct route *r, mono_t now, const struct route_sink *sink)
 {
 	if (!exit_awaited(r)) {
-		fail(r, now, last(r), ERR_UNAVAILABLE, "the exit's session is gone", sink);
+		fail(r, now, route_last(r), ERR_UNAVAILABLE, "the exit's session is gone", sink);
 		return;
 	}
 	r->exit_from->exit_to = r;
-	handshake_begins(r, now, last(r));
-	r->hops[last(r)].state = HOP_AWAITED;
+	route_handshake_begins(r, now, route_last(r));
+	r->hops[route_last(r)].state = HOP_AWAITED;
 	knock(r, sink);
 }
 
-static void ask_extend(struct route *r, unsigned int hop, const struct route_sink *sink)
+void route_ask_extend(struct route *r, unsigned int hop, const struct route_sink *sink)
 {
 	overlay_Control m = {.which_body = overlay_Control_extend_tag};
 
@@ -258,13 +253,13 @@ static void ask_extend(struct route *r, unsigned int hop, const struct route_sin
 static void open_hop(struct route *r, mono_t now, unsigned int hop, const struct route_sink *sink)
 {
 	if (hop > 0)
-		ask_extend(r, hop - 1, sink);
-	if (hop == last(r) && r->exit_from != NULL) {
+		route_ask_extend(r, hop - 1, sink);
+	if (hop == route_last(r) && r->exit_from != NULL) {
 		await_exit(r, now, sink);
 		return;
 	}
-	handshake_begins(r, now, hop);
-	sink->open(sink->ctx, r, hop, &r->hops[hop].target, hop == 0 ? entry_endpoint(r) : NULL);
+	route_handshake_begins(r, now, hop);
+	sink->open(sink->ctx, r, hop, &r->hops[hop].target, hop == 0 ? route_entry_endpoint(r) : NULL);
 }
 
 void route_start(struct route *r, mono_t now, const struct route_sink *sink)
@@ -288,14 +283,14 @@ static void ready(struct route *r, mono_t now, const struct route_sink *sink)
 	sink->built(sink->ctx, r, mono_since(r->started_at, now));
 }
 
-static void ask_attach(struct route *r, const struct route_sink *sink)
+void route_ask_attach(struct route *r, const struct route_sink *sink)
 {
 	overlay_Control m = {.which_body = overlay_Control_attach_tag};
 
 	m.body.attach.want_ip4 = r->want_ip4;
 	m.body.attach.want_ip6 = r->want_ip6;
-	r->hops[last(r)].state = HOP_ATTACHING;
-	sink->request(sink->ctx, r, last(r), &m, ROUTE_TAG_ATTACH, r->hops[last(r)].srtt,
+	r->hops[route_last(r)].state = HOP_ATTACHING;
+	sink->request(sink->ctx, r, route_last(r), &m, ROUTE_TAG_ATTACH, r->hops[route_last(r)].srtt,
 		ROUTE_REQUEST_DEADLINE);
 }
 
@@ -307,7 +302,7 @@ static void last_established(struct route *r, mono_t now, const struct route_sin
 	} else if (r->purpose == ROUTE_TALK) {
 		ready(r, now, sink);
 	} else {
-		ask_attach(r, sink);
+		route_ask_attach(r, sink);
 	}
 }
 
@@ -316,16 +311,16 @@ static void last_established(struct route *r, mono_t now, const struct route_sin
 static void exit_follows(struct route *old, mono_t now, const struct route_sink *sink)
 {
 	struct route *r = old->exit_to;
-	struct route_hop *h = &r->hops[last(r)];
+	struct route_hop *h = &r->hops[route_last(r)];
 
 	old->exit_to = NULL;
-	old->hops[last(old)].state = HOP_LENT;
+	old->hops[route_last(old)].state = HOP_LENT;
 	old->exit_lent = true;
 	old->unanswered_at.ns = 0;
 	h->state = HOP_ESTABLISHED;
 	r->lease = old->lease;
 	route_rtt_sample(h, mono_since(h->handshake_at, now));
-	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? entry_endpoint(r) : NULL);
+	sink->carry(sink->ctx, r, old, r->n_hops == 1 ? route_entry_endpoint(r) : NULL);
 	ready(r, now, sink);
 }
 
@@ -337,21 +332,34 @@ void route_on_established(
 	if (hop >= r->n_hops)
 		return;
 	route_on_heard(r, now, hop);
-	if (r->exit_to != NULL && hop == last(r)) {
+	if (r->exit_to != NULL && hop == route_last(r)) {
 		exit_follows(r, now, sink);
 		return;
 	}
+	if (h->state == HOP_RESUMING)
+		route_resumed(r, now, hop, sink);
 	if (r->state != ROUTE_BUILDING || h->state != HOP_HANDSHAKING)
 		return;
 	h->state = HOP_ESTABLISHED;
 	route_rtt_sample(h, mono_since(h->handshake_at, now));
-	if (hop < last(r))
+	if (hop < route_last(r))
 		open_hop(r, now, hop + 1, sink);
 	else
 		last_established(r, now, sink);
 }
 
 /* ---- answers ---- */
+
+struct route_lease route_lease_from(const overlay_Attached *a)
+{
+	return (struct route_lease){
+		.ip4 = net_addr_from_bytes(a->ip4.bytes, a->ip4.size),
+		.ip6 = net_addr_from_bytes(a->ip6.bytes, a->ip6.size),
+		.dns4 = net_addr_from_bytes(a->dns4.bytes, a->dns4.size),
+		.dns6 = net_addr_from_bytes(a->dns6.bytes, a->dns6.size),
+		.mtu = a->mtu,
+	};
+}
 
 static const char *reason_words(overlay_Reason why)
 {
@@ -412,20 +420,14 @@ static bool lease_ok(const struct route_lease *l)
 static void on_attached(
 	struct route *r, mono_t now, const overlay_Attached *a, const struct route_sink *sink)
 {
-	struct route_lease l = {
-		.ip4 = net_addr_from_bytes(a->ip4.bytes, a->ip4.size),
-		.ip6 = net_addr_from_bytes(a->ip6.bytes, a->ip6.size),
-		.dns4 = net_addr_from_bytes(a->dns4.bytes, a->dns4.size),
-		.dns6 = net_addr_from_bytes(a->dns6.bytes, a->dns6.size),
-		.mtu = a->mtu,
-	};
+	struct route_lease l = route_lease_from(a);
 
-	if (r->hops[last(r)].state != HOP_ATTACHING)
+	if (r->hops[route_last(r)].state != HOP_ATTACHING)
 		return;
-	if (!digest_ok(a, r->hops[last(r)].target.policy_digest)) /* [P-7] */
-		fail(r, now, last(r), ERR_DENIED, "the exit's policy is not what it signed", sink);
+	if (!digest_ok(a, r->hops[route_last(r)].target.policy_digest)) /* [P-7] */
+		fail(r, now, route_last(r), ERR_DENIED, "the exit's policy is not what it signed", sink);
 	else if (!lease_ok(&l))
-		fail(r, now, last(r), ERR_MALFORMED, "the exit lent no usable address", sink);
+		fail(r, now, route_last(r), ERR_MALFORMED, "the exit lent no usable address", sink);
 	else {
 		r->lease = l;
 		ready(r, now, sink);
@@ -446,6 +448,9 @@ void route_on_answer(struct route *r, mono_t now, unsigned int hop, uint64_t tag
 	route_on_heard(r, now, hop);
 	if (tag == ROUTE_TAG_DETACH) {
 		detached(r, hop, sink);
+	} else if (r->state == ROUTE_READY || r->state == ROUTE_DRAINING) {
+		if (tag == ROUTE_TAG_ATTACH)
+			route_resumed_attached(r, a, sink);
 	} else if (r->state != ROUTE_BUILDING) {
 		return;
 	} else if (a->which_body == overlay_Control_refused_tag) {
@@ -499,14 +504,14 @@ static void build_tick(struct route *r, mono_t now, const struct route_sink *sin
 {
 	unsigned int k = 0;
 
-	while (k < last(r) && established(&r->hops[k]))
+	while (k < route_last(r) && established(&r->hops[k]))
 		k++;
 	if (mono_reached(r->build_deadline, now))
 		fail(r, now, k, ERR_TIMEOUT, "no answer in time", sink);
 	else if (r->hops[k].state == HOP_AWAITED && !exit_awaited(r))
 		fail(r, now, k, ERR_UNAVAILABLE, "the exit's session is gone", sink);
 	else if (handshaking(&r->hops[k]) && mono_reached(r->hops[k].retry_at, now))
-		handshake_again(r, now, k, sink);
+		route_handshake_again(r, now, k, sink);
 	else if (r->purpose == ROUTE_MEASURE && r->hops[0].state == HOP_ESTABLISHED)
 		route_measure_next(r, now, sink);
 }
@@ -521,8 +526,10 @@ void route_tick(struct route *r, mono_t now, const struct route_sink *sink)
 	case ROUTE_DRAINING:
 		if (r->state == ROUTE_DRAINING && mono_reached(r->drain_until, now))
 			route_begin_closing(r, now, sink);
-		else if (r->purpose == ROUTE_TRAFFIC)
+		else if (r->purpose == ROUTE_TRAFFIC) {
+			route_resume_tick(r, now, sink);
 			route_watch(r, now, sink);
+		}
 		return;
 	case ROUTE_CLOSING:
 		if (mono_reached(r->close_until, now))
@@ -555,7 +562,9 @@ mono_t route_deadline(const struct route *r)
 		return build_deadline(r);
 	case ROUTE_READY:
 	case ROUTE_DRAINING:
-		return mono_min(r->purpose == ROUTE_TRAFFIC ? route_watch_deadline(r) : MONO_NEVER,
+		return mono_min(r->purpose != ROUTE_TRAFFIC
+					? MONO_NEVER
+					: mono_min(route_watch_deadline(r), route_resume_deadline(r)),
 			r->state == ROUTE_DRAINING ? r->drain_until : MONO_NEVER);
 	case ROUTE_CLOSING:
 		return r->close_until;

@@ -26,7 +26,13 @@
  * moves over for good, with its lease, so every flow lives on and hardly a packet is lost. If it
  * does not answer, nothing has changed.
  *
- * - [P-5] A fresh key pair for every hop of every route.
+ * Resuming (route_resume): the process was restarted and its predecessor left the route's key pairs
+ * and lease. The route is READY from the first instant, so that what watches and mends a route holds
+ * for it; its hops are made anew from the entry on, by the same keys: relay and exit know them still,
+ * so legs, lease and flows are as they were. Extend and Attach are said again, which changes nothing
+ * where nothing was lost. A hop that does not come back is dead, an exit that lends other addresses too.
+ *
+ * - [P-5] A fresh key pair for every hop of every route; a route that is resumed has those it had.
  * - [P-6] Extend is followed at once by the initiation of the next hop.
  * - [P-7] A route whose exit answers Attach with another policy digest than its descriptor's fails.
  * - [P-8] A move of the exit's session begins with an initiation by the new path; its other
@@ -59,6 +65,7 @@
 #define ROUTE_RETRY_MIN DUR_MS(400)
 #define ROUTE_RETRY_MAX DUR_MS(4000)
 #define ROUTE_TRIES_EVEN 3 /* tries before the interval grows */
+#define ROUTE_RESUME_TRIES 4 /* about as long as a hop that dies is given */
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
 #define ROUTE_ECHO_FAST DUR_MS(120)
 #define ROUTE_ALARM_MIN DUR_MS(150)
@@ -115,6 +122,7 @@ enum route_hop_state {
 	HOP_IDLE, /* its turn has not come */
 	HOP_HANDSHAKING,
 	HOP_AWAITED, /* exit only: its session is still the other route\'s */
+	HOP_RESUMING, /* route_resume: no keys yet, or its turn has not come */
 	HOP_ESTABLISHED,
 	HOP_ATTACHING, /* exit only */
 	HOP_READY,
@@ -199,6 +207,9 @@ struct route_sink {
 	 */
 	void (*closed)(void *ctx, struct route *r);
 	void (*measured)(void *ctx, struct route *r, enum err err, dur_t rtt); /* ROUTE_MEASURE */
+	/* As open, but with the key pair that the route had, and without initiating. */
+	void (*reopen)(void *ctx, struct route *r, unsigned int hop,
+		const struct route_target *target, const struct net_endpoint *ep);
 };
 
 struct route {
@@ -243,6 +254,11 @@ struct route_spec {
  * that we have. */
 NODISCARD enum err route_init(struct route *r, const struct route_spec *spec, struct rng *rng);
 void route_start(struct route *r, mono_t now, const struct route_sink *sink);
+/* Instead of route_start, for a ROUTE_TRAFFIC route of the process before. */
+void route_resume(struct route *r, mono_t now, const struct route_lease *lease,
+	const struct route_sink *sink);
+/* Is it one that a successor can resume: up, and with its exit's session? */
+bool route_resumable(const struct route *r);
 
 /* A handshake of hop's session completed (first or later), and data may be sent. */
 void route_on_established(
