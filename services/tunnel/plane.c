@@ -15,6 +15,7 @@
 #include "lib/sys/clock.h"
 #include "lib/sys/entropy.h"
 #include "lib/sys/log.h"
+#include "lib/sys/resident.h"
 #include "overlay_role.h"
 #include "worker.h"
 
@@ -477,6 +478,7 @@ enum err plane_init(struct plane *p, const struct plane_conf *conf)
 	TRY(rings_make(p));
 	for (unsigned int i = 0; i < p->n_workers; i++)
 		TRY(worker_new(p, i, conf->peers_max));
+	resident_trim(); /* most of it were the AEAD libraries' tests of themselves, and ours of them */
 	return OK;
 }
 
