@@ -59,6 +59,7 @@ GOALS = {
         Goal("memory per session", "active_bytes", 8192, least=False, ours="mvpn-relay"),
         *(Goal(case, figure, 0.99, ours=ours) for ours in ("mvpn", "mvpn-relay") for figure in ("share", "jain")
           for case in ("beside a greedy one", "beside a greedy one, 64 B")),
+        Goal("beside a greedy one, shared rate", "share", 0.99, ours="mvpn-relay"),
     ],
 }
 

@@ -12,7 +12,7 @@ import threading
 
 import zmq
 
-from bus import Node
+from bus import INBOX, PATIENCE_S, Node
 from crowd import Crowd
 
 RELAY_ADDRESS, NEXT_ADDRESS = "198.18.0.1", "198.18.0.2"
@@ -27,19 +27,27 @@ class RelayCrowd(Crowd):
         self.node = Node(self.ctx, self.world.left, f"{self.dir}/relay", "relay", address=RELAY_ADDRESS,
                          sessions=self.n * 5 // 4, workers=1)
         self.watch(self.node.daemon.process.pid)
-        self.ended = threading.Event()
+        self.ended, self.settled = threading.Event(), threading.Event()
         self.listener = threading.Thread(target=self.listen)
         self.listener.start()
         sink = self.world.right.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sink.bind((NEXT_ADDRESS, 0))
         self.start("relay", self.node.listening.port, self.node.listening.wg_pk, sink)
 
+    def limit(self, rate_bps):
+        """What the relay gives to strangers, bytes a second."""
+        self.node.roles["gateway"].say(id=2, settings=dict(share=True, share_rate_Bps=rate_bps))
+        assert self.settled.wait(PATIENCE_S)
+
     def listen(self):
         """The other services hear what the relay tells them."""
         while not self.ended.is_set():
-            for role in self.node.roles.values():
+            for name, role in self.node.roles.items():
                 while role.pull.poll(0):
-                    role.pull.recv()
+                    m = INBOX[name]()
+                    m.ParseFromString(role.pull.recv())
+                    if m.WhichOneof("body") == "done" and m.re == 2:
+                        self.settled.set()
             self.ended.wait(0.05)
 
     def close(self):

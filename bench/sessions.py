@@ -19,6 +19,7 @@ from world import OURS
 
 SMALL = 64  # inner IP packets, bytes
 HONEST_PER_S, HONEST_SIZE = 20_000, 128  # of all the honest ones together
+SHARED_BPS = 10_000_000  # what a relay gives to strangers, bytes a second: three times what the honest ones send
 GREEDY_SIZE = 1300  # fits all layers of a relay's session
 SEND_S, STEP_S = 2, 0.5
 FLAT_OUT = 10 ** 7  # packets per second: more than the clients can make
@@ -62,16 +63,23 @@ def small_packets(crowd, report, name, round_):
         "jain": o.fairness(), "lossless_kpps": lossless(crowd) / 1e3}, round_)
 
 
+def shares(crowd, greedy_size):
+    o = crowd.send(SEND_S, HONEST_PER_S, HONEST_SIZE, greedy_size)
+    assert o.sink_lost == 0, "the sink was too slow"
+    figures = {"share": o.honest_share(), "jain": o.fairness(), "p50_us": o.delay_us["p50"], "p99_us": o.delay_us["p99"]}
+    if greedy_size:
+        figures |= {"greedy_sent_kpps": o.sent[0] / o.seconds / 1e3,
+                    "greedy_delivered_kpps": o.delivered[0] / o.seconds / 1e3}
+    return figures
+
+
 def fair(crowd, report, name, round_):
-    for case, greedy in (("honest alone", 0), ("beside a greedy one", GREEDY_SIZE), ("beside a greedy one, 64 B", SMALL)):
-        o = crowd.send(SEND_S, HONEST_PER_S, HONEST_SIZE, greedy)
-        assert o.sink_lost == 0, "the sink was too slow"
-        figures = {"share": o.honest_share(), "jain": o.fairness(), "p50_us": o.delay_us["p50"],
-                   "p99_us": o.delay_us["p99"]}
-        if greedy:
-            figures |= {"greedy_sent_kpps": o.sent[0] / o.seconds / 1e3,
-                        "greedy_delivered_kpps": o.delivered[0] / o.seconds / 1e3}
-        report.add(case, name, figures, round_)
+    for case, greedy_size in (("honest alone", 0), ("beside a greedy one", GREEDY_SIZE),
+                              ("beside a greedy one, 64 B", SMALL)):
+        report.add(case, name, shares(crowd, greedy_size), round_)
+    if not crowd.configured:
+        crowd.limit(SHARED_BPS)
+        report.add("beside a greedy one, shared rate", name, shares(crowd, GREEDY_SIZE), round_)
 
 
 def one_round(make, report, name, round_):

@@ -18,6 +18,7 @@ struct forward {
 	struct admit admit;
 	struct meter meter;
 	struct bucket bucket;
+	struct bucket_share share;
 	void *mem[2]; /* of circuit, admit */
 	uint8_t buf[BATCHES][CHUNK][SLOT];
 	struct aead_op ops[BATCHES][CHUNK];
@@ -87,7 +88,7 @@ static void forward_limits(struct forward *f, uint64_t n_bytes)
 {
 	CHECK(admit_may_send(&f->admit, 0, FRAME_RELAY));
 	admit_session_used(&f->admit, f->p->now, 0);
-	CHECK(meter_may(&f->meter) && bucket_take(&f->bucket, f->p->now, n_bytes));
+	CHECK(meter_may(&f->meter) && bucket_take(&f->bucket, f->p->now, &f->share, n_bytes));
 	meter_count(&f->meter, n_bytes, 0);
 	(void)!meter_due(&f->meter, f->p->now);
 }

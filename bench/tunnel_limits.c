@@ -16,6 +16,7 @@ static void limit_rows(void)
 	struct policy_flows flows;
 	struct policy policy;
 	struct packet parsed;
+	struct bucket_share share = {0};
 	struct bucket bucket;
 	struct meter m;
 	uint8_t pkt[100];
@@ -29,7 +30,7 @@ static void limit_rows(void)
 	}));
 	bucket_init(&bucket, now, 1ull << 50, 1ull << 60);
 	row("limits", "shared rate", 0,
-		MEASURE(100000, for (int i = 0; i < 100000; i++) CHECK(bucket_take(&bucket, now, 1))));
+		MEASURE(100000, for (int i = 0; i < 100000; i++) CHECK(bucket_take(&bucket, now, &share, 1))));
 	CHECK(policy_init(&policy, true, true, false, NULL, 0) == OK);
 	policy_flows_init(&flows, now);
 	pk_tcp(pkt, sizeof(pkt), "100.64.0.2", 1000, "9.9.9.9", 443, 0x10);

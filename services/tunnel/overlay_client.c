@@ -796,16 +796,7 @@ uint32_t overlay_on_tun(struct overlay *o, mono_t now, enum overlay_tun which, u
 		o->n.no_holder++;
 		return OVERLAY_NO_SESSION;
 	}
-	if (!meter_may(&record_of(o, session)->meter)) {
-		stranger_unpaid(o, session);
-		return OVERLAY_NO_SESSION;
-	}
-	if (!bucket_take(&o->bucket, now, len)) {
-		o->n.over_rate++;
-		return OVERLAY_NO_SESSION;
-	}
-	o->shared_bytes += len;
-	return session;
+	return stranger_may_pass(o, session, len) ? session : OVERLAY_NO_SESSION;
 }
 
 /* ---- time ---- */

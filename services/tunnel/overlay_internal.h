@@ -46,6 +46,7 @@ struct session_record {
 	bool exits;   /* a stranger that attached */
 	uint64_t number; /* what other services call it: random, with worker and handle in it */
 	struct meter meter;
+	struct bucket_share share; /* of the shared rate */
 	struct policy_flows flows; /* stranger */
 	struct hop *hop;
 };
@@ -144,6 +145,8 @@ struct overlay {
 void stranger_sink_set(struct control_sink *s);
 void stranger_relay(struct overlay *o, uint32_t session, uint16_t slot, uint8_t *const *at,
 	const uint32_t *len, uint32_t n);
+/* May n bytes pass for this session, by credit and by the shared rate? Counts the refusal. */
+bool stranger_may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes);
 bool stranger_ip(struct overlay *o, uint32_t session, const uint8_t *pkt, uint32_t len);
 void stranger_unpaid(struct overlay *o, uint32_t session);
 void stranger_tell_opened(struct overlay *o, uint32_t session);

@@ -42,8 +42,7 @@ void stranger_unpaid(struct overlay *o, uint32_t session)
 	overlay_on_metered(o, o->now, session, meter_due(&record_of(o, session)->meter, o->now));
 }
 
-/* May n bytes pass for this session, by credit and by the shared rate? Counts the refusal. */
-static bool may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes)
+bool stranger_may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes)
 {
 	struct session_record *rec = record_of(o, session);
 
@@ -51,7 +50,7 @@ static bool may_pass(struct overlay *o, uint32_t session, uint64_t n_bytes)
 		stranger_unpaid(o, session);
 		return false;
 	}
-	if (!bucket_take(&o->bucket, o->now, n_bytes)) {
+	if (!bucket_take(&o->bucket, o->now, &rec->share, n_bytes)) {
 		o->n.over_rate++;
 		return false;
 	}
@@ -217,7 +216,7 @@ void stranger_relay(struct overlay *o, uint32_t session, uint16_t slot, uint8_t 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct circuit_leg *leg;
 
-		if (!may_pass(o, session, len[i]) ||
+		if (!stranger_may_pass(o, session, len[i]) ||
 			circuit_forward(&o->circuit, o->now, session, slot, at[i], len[i], &leg) != OK)
 			continue;
 		to = leg->next; /* one slot, one leg */
@@ -250,7 +249,7 @@ bool stranger_ip(struct overlay *o, uint32_t session, const uint8_t *pkt, uint32
 		o->n.refused[v]++;
 		return false;
 	}
-	return may_pass(o, session, len);
+	return stranger_may_pass(o, session, len);
 }
 
 /* ---- packets to a stranger ---- */
@@ -274,7 +273,7 @@ void overlay_on_onward(struct overlay *o, mono_t now, const struct net_endpoint 
 		const struct circuit_leg *leg;
 
 		if (circuit_back(&o->circuit, now, from, at[i], len[i], &leg) != OK ||
-			!may_pass(o, leg->session, len[i]))
+			!stranger_may_pass(o, leg->session, len[i]))
 			continue;
 		if (b.n == BATCH_MAX || leg->session != session || leg->slot != slot)
 			batch_back(o, session, slot, &b);

@@ -116,41 +116,84 @@ static void notice_comes_before_the_end_and_not_too_often(void **state)
 
 static void bucket_keeps_its_rate(void **state)
 {
+	struct bucket_share one = {0};
 	struct bucket b;
 	uint64_t passed = 0;
 
 	(void)state;
 	bucket_init(&b, start, 1000000, 0);
-	assert_int_equal(b.burst_bytes, 65536);
+	assert_int_equal(b.burst_bytes, 131072);
 	for (uint64_t us = 0; us < 2000000; us += 100)
-		if (bucket_take(&b, mono_add(start, DUR_US(us)), 1500))
+		if (bucket_take(&b, mono_add(start, DUR_US(us)), &one, 1500))
 			passed += 1500;
-	assert_in_range(passed, 2000000 + 60000, 2000000 + 65536 + 1500);
+	assert_in_range(passed, 2000000 + 60000, 2000000 + 131072 + 1500);
 }
 
 static void bucket_lets_a_large_batch_into_debt_once(void **state)
 {
+	struct bucket_share one = {0};
 	struct bucket b;
 
 	(void)state;
 	bucket_init(&b, start, 1000, 1000);
-	assert_true(bucket_take(&b, start, 3000));
-	assert_false(bucket_take(&b, mono_add(start, DUR_S(2)), 1));
-	assert_true(bucket_take(&b, mono_add(start, DUR_MS(2001)), 1));
+	assert_true(bucket_take(&b, start, &one, 3000));
+	assert_false(bucket_take(&b, mono_add(start, DUR_S(2)), &one, 1));
+	assert_true(bucket_take(&b, mono_add(start, DUR_MS(2001)), &one, 1));
 	bucket_init(&b, start, 0, 0);
-	assert_true(bucket_take(&b, start, UINT64_MAX)); /* no limit */
+	assert_true(bucket_take(&b, start, &one, UINT64_MAX)); /* no limit */
 }
 
 static void bucket_does_not_lose_fractions(void **state)
 {
+	struct bucket_share one = {0};
 	struct bucket b;
 	uint64_t n = 0;
 
 	(void)state;
 	bucket_init(&b, start, 3, 1); /* a byte each 333 ms, looked at each ms */
 	for (uint64_t ms = 0; ms < 10000; ms++)
-		n += bucket_take(&b, at_ms(ms), 1);
+		n += bucket_take(&b, at_ms(ms), &one, 1);
 	assert_in_range(n, 30, 31);
+}
+
+/* 1 MB/s. One wants all of it, twenty want 10 kB/s each. */
+static void bucket_gives_the_greedy_what_is_left(void **state)
+{
+	struct bucket_share greedy = {0}, honest[20] = {{0}};
+	uint64_t n_greedy = 0, n_refused = 0;
+	struct bucket b;
+
+	(void)state;
+	bucket_init(&b, start, 1000000, 0);
+	for (uint64_t us = 0; us < 5000000; us += 100) {
+		mono_t now = mono_add(start, DUR_US(us));
+
+		if (us % 5000 == 0)
+			n_refused += !bucket_take(&b, now, &honest[us / 5000 % 20], 1000);
+		n_greedy += bucket_take(&b, now, &greedy, 1500) ? 1500 : 0;
+	}
+	assert_int_equal(n_refused, 0);
+	assert_in_range(n_greedy, 4000000 + 60000, 4000000 + 131072 + 1500);
+}
+
+/* Two that want all have half each. */
+static void bucket_is_shared_alike(void **state)
+{
+	struct bucket_share two[2] = {{0}};
+	uint64_t n[2] = {0};
+	struct bucket b;
+
+	(void)state;
+	bucket_init(&b, start, 1000000, 0);
+	/* the first comes ten times as often */
+	for (uint64_t us = 0; us < 5000000; us += 100) {
+		unsigned int who = us % 1100 == 0;
+
+		if (bucket_take(&b, mono_add(start, DUR_US(us)), &two[who], 1500))
+			n[who] += 1500;
+	}
+	assert_in_range(n[1], 2300000, 2700000);
+	assert_in_range(n[0] + n[1], 5000000, 5000000 + 131072 + 1500);
 }
 
 int main(void)
@@ -164,6 +207,8 @@ int main(void)
 		cmocka_unit_test(bucket_keeps_its_rate),
 		cmocka_unit_test(bucket_lets_a_large_batch_into_debt_once),
 		cmocka_unit_test(bucket_does_not_lose_fractions),
+		cmocka_unit_test(bucket_gives_the_greedy_what_is_left),
+		cmocka_unit_test(bucket_is_shared_alike),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,16 +91,18 @@ unsigned int meter_due(struct meter *m, mono_t now)
 
 void bucket_init(struct bucket *b, mono_t now, uint64_t rate_Bps, uint64_t burst_bytes)
 {
-	const uint64_t super_packet = 64u << 10;
+	const uint64_t least = 128u << 10;
 
 	if (burst_bytes == 0)
-		burst_bytes = rate_Bps / 20 > super_packet ? rate_Bps / 20 : super_packet;
+		burst_bytes = rate_Bps / 20 > least ? rate_Bps / 20 : least;
 	if (burst_bytes > INT64_MAX)
 		burst_bytes = INT64_MAX;
 	*b = (struct bucket){.rate_Bps = rate_Bps,
 		.burst_bytes = burst_bytes,
 		.tokens = (int64_t)burst_bytes,
-		.at = now};
+		.at = now,
+		.window_began = now,
+		.window = 1};
 }
 
 static void bucket_refill(struct bucket *b, mono_t now)
@@ -119,13 +121,39 @@ static void bucket_refill(struct bucket *b, mono_t now)
 	}
 }
 
-bool bucket_take(struct bucket *b, mono_t now, uint64_t n_bytes)
+static void window_turn(struct bucket *b, mono_t now)
+{
+	if (!mono_reached(mono_add(b->window_began, BUCKET_WINDOW), now))
+		return;
+	b->window_began = now;
+	b->window++;
+	b->n_before = b->n_sessions;
+	b->n_sessions = 0;
+}
+
+/* Has s had its part of this window's rate? */
+static bool had_its_part(struct bucket *b, struct bucket_share *s)
+{
+	const uint32_t n = b->n_sessions > b->n_before ? b->n_sessions : b->n_before;
+	const uint64_t all = b->rate_Bps / (1000000000u / BUCKET_WINDOW.ns);
+
+	return s->n_bytes >= all / (n > 0 ? n : 1);
+}
+
+bool bucket_take(struct bucket *b, mono_t now, struct bucket_share *s, uint64_t n_bytes)
 {
 	if (b->rate_Bps == 0)
 		return true;
 	bucket_refill(b, now);
-	if (b->tokens <= 0 || n_bytes > INT64_MAX / 2)
+	window_turn(b, now);
+	if (s->window != b->window) {
+		*s = (struct bucket_share){.window = b->window};
+		b->n_sessions++;
+	}
+	if (b->tokens <= 0 || n_bytes > INT64_MAX / 2 ||
+		(b->tokens < (int64_t)(b->burst_bytes / 2) && had_its_part(b, s)))
 		return false;
 	b->tokens -= (int64_t)n_bytes;
+	s->n_bytes = n_bytes < UINT32_MAX - s->n_bytes ? s->n_bytes + (uint32_t)n_bytes : UINT32_MAX;
 	return true;
 }

@@ -70,18 +70,32 @@ unsigned int meter_due(struct meter *m, mono_t now);
 /* A notice that was given may not have arrived: the next meter_due gives it anew if it still holds. */
 void meter_notice_again(struct meter *m);
 
-/* Token bucket for a shared rate (share_rate_Bps divided by the number of workers). */
+/* Token bucket for a shared rate (share_rate_Bps divided by the number of workers). While it is fuller
+ * than half, who comes takes. Below that only a session that has had less than its part of the rate in
+ * this window: so one that wants all gets what the others leave, and those who want less than their part
+ * find tokens. */
+#define BUCKET_WINDOW DUR_MS(100)
+
 struct bucket {
 	uint64_t rate_Bps; /* 0: no limit */
 	uint64_t burst_bytes;
 	int64_t tokens; /* bytes; below 0: in debt */
 	mono_t at;
+	mono_t window_began;
+	uint32_t window;
+	uint32_t n_sessions, n_before; /* seen in this window, in the one before */
 };
 
-/* burst_bytes 0: 50 ms of the rate, at least one 64 KiB super-packet. */
+/* One session's, in its record; starts zeroed. */
+struct bucket_share {
+	uint32_t window;
+	uint32_t n_bytes; /* taken in it */
+};
+
+/* burst_bytes 0: 50 ms of the rate, at least two 64 KiB super-packets. */
 void bucket_init(struct bucket *b, mono_t now, uint64_t rate_Bps, uint64_t burst_bytes);
-/* Takes n tokens if there are any at all (a batch larger than what is left goes into debt up to one
- * batch); false: drop. */
-bool bucket_take(struct bucket *b, mono_t now, uint64_t n_bytes);
+/* Takes n tokens for a session if there are any for it (a batch larger than what is left goes into debt
+ * up to one batch); false: drop. */
+bool bucket_take(struct bucket *b, mono_t now, struct bucket_share *s, uint64_t n_bytes);
 
 #endif
