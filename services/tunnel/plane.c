@@ -478,7 +478,6 @@ enum err plane_init(struct plane *p, const struct plane_conf *conf)
 	TRY(rings_make(p));
 	for (unsigned int i = 0; i < p->n_workers; i++)
 		TRY(worker_new(p, i, conf->peers_max));
-	resident_trim(); /* most of it were the AEAD libraries' tests of themselves, and ours of them */
 	return OK;
 }
 
@@ -487,6 +486,7 @@ enum err plane_start(struct plane *p)
 	sigset_t all, before;
 	enum err e = OK;
 
+	resident_trim(); /* most of it were the AEAD libraries' tests of themselves, and ours of them */
 	/* Signals are the main thread's business. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
