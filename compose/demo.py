@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`docker-compose run --rm demo`: what `make run` shows, with containers.
 
-Runs in the network of the container `tunnel`: where it fetches from is where a user of this client is.
+Runs in the network of the container `machine`: where it fetches from is where a user of this client is.
 """
 import http.client
 import json

@@ -185,6 +185,48 @@ static void unknown_key(struct parse *p, const char *section, const char *name)
 	p->failed = true;
 }
 
+struct sections {
+	const char *const *names;
+	size_t n;
+	char *why;
+	bool failed;
+};
+
+static int on_section(void *ctx, const char *section, const char *name, const char *value)
+{
+	struct sections *s = ctx;
+	const char *best = NULL;
+	size_t best_n = 1;
+
+	(void)name;
+	(void)value;
+	for (size_t i = 0; i < s->n; i++) {
+		const size_t like = likeness(s->names[i], section);
+
+		if (strcmp(s->names[i], section) == 0)
+			return 1;
+		if (like > best_n) {
+			best = s->names[i];
+			best_n = like;
+		}
+	}
+	if (best != NULL)
+		fail(s->why, "there is no section [%.30s]; did you mean [%s]?", section, best);
+	else
+		fail(s->why, "there is no section [%.30s]", section);
+	s->failed = true;
+	return 0;
+}
+
+enum err conf_sections(const char *text, const char *const *sections, size_t n, char ret_why[static CONF_WHY_MAX])
+{
+	char what[CONF_WHY_MAX] = "";
+	struct sections s = {.names = sections, .n = n, .why = what};
+	const int line = ini_parse_string(text, on_section, &s);
+
+	return s.failed ? fail(ret_why, "line %d: %.200s", line, what) : OK;
+}
+
 /* inih's handler: 0 marks the line as bad. */
 static int on_pair(void *ctx, const char *section, const char *name, const char *value)
 {

@@ -40,6 +40,11 @@ struct conf_key {
 NODISCARD enum err conf_parse(const char *text, const struct conf_key *keys, size_t n_keys,
 	void *out, char ret_why[static CONF_WHY_MAX]);
 
+/* Is every section of text (that holds anything) one of these? ERR_INVALID with the line, the section and the
+ * likely one. A line that cannot be read is left to conf_parse. */
+NODISCARD enum err conf_sections(const char *text, const char *const *sections, size_t n,
+	char ret_why[static CONF_WHY_MAX]);
+
 /* One value as conf_parse would take it: for settings that come another way. */
 NODISCARD enum err conf_value(const struct conf_key *k, const char *value, void *out,
 	char ret_why[static CONF_WHY_MAX]);

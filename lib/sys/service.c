@@ -263,6 +263,17 @@ static enum err state_dir_make(struct service *s)
 	return OK;
 }
 
+/* All that a node has, whoever reads it. */
+static const char *const node_sections[] = {
+	"node", "bus", "tunnel", "discovery", "router", "ledger", "gateway"};
+
+static enum err conf_take(struct service *s, const char *text, char *why)
+{
+	TRY(conf_sections(text, node_sections, sizeof(node_sections) / sizeof(node_sections[0]), why));
+	TRY(conf_parse(text, s->spec->keys, s->spec->n_keys, s->conf, why));
+	return conf_parse(text, bus_tcp_conf_keys, bus_tcp_conf_n_keys, &s->tcp.conf, why);
+}
+
 static enum err conf_read(struct service *s)
 {
 	char path[600], why[CONF_WHY_MAX], *text;
@@ -275,12 +286,9 @@ static enum err conf_read(struct service *s)
 		log_error("node.ini: %s; `mvpn init --dir %s` writes one", err_str(e), s->dir);
 		return e;
 	}
-	e = strlen(text) == len ? conf_parse(text, s->spec->keys, s->spec->n_keys, s->conf, why)
-				: ERR_MALFORMED;
+	e = strlen(text) == len ? conf_take(s, text, why) : ERR_MALFORMED;
 	if (e == ERR_MALFORMED)
 		snprintf(why, sizeof(why), "holds a zero byte, so it is not text");
-	if (e == OK)
-		e = conf_parse(text, bus_tcp_conf_keys, bus_tcp_conf_n_keys, &s->tcp.conf, why);
 	if (e != OK)
 		log_error("node.ini: %s", why);
 	free(text);

@@ -18,9 +18,9 @@
 
 #define TUN_READ_MAX (OFFLOAD_VHDR + OFFLOAD_SUPER_MAX)
 /* Packets that wait in the device: all fragments of the largest datagram fit, and few more, for what
- * waits here is latency. One TCP stream, RTT meanwhile (median, three rounds of one run): 16 packets 4.8 Gbit/s
- * and 1.3 ms, but 8,000 retransmissions and no datagram of 43 fragments; 128 packets 4.5 and 2.3 ms without one;
- * a queue of 1 MB of our own behind the device 3.9 and 2.5 ms with 5,000: what was read only to be dropped. */
+ * waits here is latency: all flows wait behind each other. One TCP stream, RTT of others meanwhile (median, by turns):
+ * 16 packets 4.8 Gbit/s and 1.3 ms, but 8,000 retransmissions and no datagram of 43 fragments; 128 packets 5.7 and
+ * 1.7 ms without one; 128 and fair queues behind (backlog.c) 5.3 and 0.8 ms. */
 #define TUN_QUEUE_LEN 128
 
 /* What the device can do, the same for all its queues. */

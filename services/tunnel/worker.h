@@ -2,11 +2,11 @@
 /* The data plane: workers that share nothing, each running to completion.
  *
  *	UDP in                                              TUN out
- *	  udp_receive -> input_messages -> session_open_batch -> payloads: IP -> joiner -> tun_write
- *	                      ^                                            relay, control -> the role
- *	                      '-- nested sessions' messages ---'
+ *	  udp_receive -> backlog -> input_messages -> session_open_batch -> payloads: IP -> joiner -> tun_write
+ *	                                 ^                                            relay, control -> the role
+ *	                                 '-- nested sessions' messages ---'
  *	TUN in                                              UDP out
- *	  tun_read -> role's peer -> offload_cut, seal, wrap in parents' frames -> udp_send
+ *	  tun_read -> backlog -> role's peer -> offload_cut, seal, wrap in parents' frames -> udp_send
  *
  * A worker owns its sockets, TUN queues, sessions, timers and buffers; no other thread touches them.
  * Others reach it by an order (worker_call, worker_post: rare, under a mutex) or by a ring (a packet

@@ -79,7 +79,7 @@ class Deployment:
 
     def fetch(self, path, *options):
         """From where a user of the client is; "" if it did not come."""
-        return run(*self.in_network("tunnel", "curl", "-s", "-m", "5", *options, WEB + path), check=False).stdout.strip()
+        return run(*self.in_network("machine", "curl", "-s", "-m", "5", *options, WEB + path), check=False).stdout.strip()
 
     def kill(self, service):
         """As the machine kills a process; a `docker kill` would count as wanted."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """docker-compose up, really run: what it promises (compose/README.md), looked at from outside."""
+import contextlib
 import hashlib
 import subprocess
 
@@ -30,7 +31,7 @@ def test_page_is_published_on_loopback(ipc):
     assert "127.0.0.1:8787" in bound and "0.0.0.0:8787" not in bound and "[::]:8787" not in bound
 
 
-@pytest.mark.parametrize("service", SERVICES + ["redis", "relay1", "relay3", "web", "dns", "internet"])
+@pytest.mark.parametrize("service", SERVICES + ["machine", "redis", "relay1", "relay3", "web", "dns", "internet"])
 def test_containers_hold_nothing_they_do_not_need(ipc, service):
     c = ipc.inspect(service)
     assert c["HostConfig"]["ReadonlyRootfs"] and c["HostConfig"]["CapDrop"] == ["ALL"]
@@ -104,7 +105,7 @@ def test_up_again_changes_nothing(ipc):
     assert state() == before
 
 
-@pytest.mark.parametrize("service", SERVICES + ["redis", "relay6", "internet"])
+@pytest.mark.parametrize("service", SERVICES + RELAYS + ["redis", "internet", "web", "dns"])
 def test_a_killed_container_comes_back(ipc, service):
     ipc.connect("JP")
     restarts = ipc.inspect(service)["RestartCount"]
@@ -113,36 +114,70 @@ def test_a_killed_container_comes_back(ipc, service):
     if service in SERVICES:
         wait_until(lambda: ipc.ctl(service, "status") is not None, what="it answers")
     wait_until(lambda: ipc.mvpn("status"), what="the node answers")
-    if service == "relay6":
+    if service in RELAYS:
         wait_until(lambda: ipc.ctl("tunnel", "status", at=service), what="the relay answers")
+    if service == "dns":
+        wait_until(lambda: ipc.exec("machine", "getent", "hosts", "web.test", check=False).returncode == 0,
+                   what="names are answered")
     wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay6"], what="pages come from the same exit")
 
 
-def test_rolling_restart_loses_no_byte(ipc, tmp_path):
-    """One download, during which each service and Redis is restarted, and one relay that is not on the route."""
-    hops = {h["name"] for h in ipc.connect()}
-    spare = next(r for r in RELAYS if r not in hops and r != "relay1")
-    load = subprocess.Popen(ipc.in_network("tunnel", "curl", "-sf", "-o", str(tmp_path / "blob"),
-                                           f"{WEB}/blob?bytes={BLOB}&seed=roll&rate={BLOB // 12}"))
+@contextlib.contextmanager
+def download(ipc, path, seconds):
+    """Runs slowly while the caller does harm; then it must be whole."""
+    load = subprocess.Popen(ipc.in_network("machine", "curl", "-sf", "-o", str(path),
+                                           f"{WEB}/blob?bytes={BLOB}&seed=slow&rate={BLOB // seconds}"))
+    try:
+        yield load
+        assert load.wait() == 0
+    finally:
+        load.kill()
+        load.wait()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == ipc.fetch(f"/blob-sha256?bytes={BLOB}&seed=slow")
+
+
+@pytest.mark.parametrize("services", [["tunnel"], ["discovery", "router", "ledger", "gateway", "redis", "spare"]],
+                         ids=["tunnel", "others"])
+def test_rolling_restart_loses_no_byte(ipc, tmp_path, services):
+    """Each service and Redis is restarted, and one relay that is not on the route."""
+    hops = ipc.connect()
+    spare = next(r for r in RELAYS if r not in {h["name"] for h in hops} and r != "relay1")
     done = []
-    for service in ("discovery", "router", "ledger", "gateway", "redis", spare):
-        ipc.compose("restart", "-t", "5", service)
-        done += [service] if load.poll() is None else []
-    assert load.wait() == 0
-    body = (tmp_path / "blob").read_bytes()
-    assert hashlib.sha256(body).hexdigest() == ipc.fetch(f"/blob-sha256?bytes={BLOB}&seed=roll")
+    with download(ipc, tmp_path / "blob", 15) as load:
+        for service in services:
+            ipc.compose("restart", "-t", "5", spare if service == "spare" else service)
+            done += [service] if load.poll() is None else []
     assert done, "the download had ended before the restarts"
+    assert [h["name"] for h in ipc.mvpn("route")["hops"]] == [h["name"] for h in hops]
+
+
+@contextlib.contextmanager
+def cut_off(ipc, relay):
+    """A relay without network."""
+    (network, there), = ipc.inspect(relay)["NetworkSettings"]["Networks"].items()
+    docker("network", "disconnect", network, ipc.id(relay))
+    try:
+        yield
+    finally:
+        docker("network", "connect", "--ip", there["IPAddress"], network, ipc.id(relay))
+
+
+def test_partition_of_the_middle_loses_no_byte(ipc, tmp_path):
+    hops = [h["name"] for h in ipc.connect("JP")]
+    with download(ipc, tmp_path / "blob", 15) as load:
+        with cut_off(ipc, hops[1]):
+            now = lambda: [h["name"] for h in ipc.mvpn("route").get("hops", [])]
+            wait_until(lambda: now() and hops[1] not in now(), what="another relay is in the middle")
+        assert load.poll() is None, "the download had ended before the partition"
+        assert now()[2] == hops[2]
+    wait_until(lambda: ipc.ctl("tunnel", "status", at=hops[1]), what="the relay answers")
 
 
 def test_partition_and_return(ipc):
     assert ipc.connect("JP")[2]["name"] == "relay6"
-    network, relay = f"{ipc.project}_jp-ca", ipc.id("relay6")
-    docker("network", "disconnect", network, relay)
-    try:
+    with cut_off(ipc, "relay6"):
         ipc.connect("SE")
         wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay4"], what="pages come through others")
-    finally:
-        docker("network", "connect", "--ip", ADDRESS["relay6"], network, relay)
     ipc.connect("JP")
     wait_until(lambda: ipc.fetch("/whoami") == ADDRESS["relay6"], what="the relay is an exit again")
 

@@ -166,6 +166,7 @@ def test_bad_configuration_says_what_to_do(service, tmp_path):
     args = [f"{BIN}/mvpn-{service}", "--dir", d, "--check"]
     assert subprocess.run(args, capture_output=True).returncode == 0
     for text, words in (("[node\n", "line 1"), (f"[{service}]\nfrobnicate = 1\n", "has no key 'frobnicate'"),
+                        ("[tunel]\nmtu = 1\n", "did you mean [tunnel]?"),
                         ("junk\n", "neither [section] nor key"), ("[node]\0", "zero byte")):
         with open(f"{d}/node.ini", "w") as f:
             f.write(text)

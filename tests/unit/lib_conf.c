@@ -55,6 +55,20 @@ static void takes_values(void **state)
 	assert_int_equal(s.their_mtu, 1400);
 }
 
+static void a_section_that_nobody_has(void **state)
+{
+	static const char *const all[] = {"node", "tunnel", "router"};
+	char why[CONF_WHY_MAX];
+
+	(void)state;
+	assert_int_equal(conf_sections("", all, 3, why), OK);
+	assert_int_equal(conf_sections("[router]\na = 1\n[node]\nb = 2\n", all, 3, why), OK);
+	assert_int_equal(conf_sections("[node]\na = 1\n[tunel]\nmtu = 1\n", all, 3, why), ERR_INVALID);
+	assert_string_equal(why, "line 4: there is no section [tunel]; did you mean [tunnel]?");
+	assert_int_equal(conf_sections("[x]\na = 1\n", all, 3, why), ERR_INVALID);
+	assert_string_equal(why, "line 2: there is no section [x]");
+}
+
 static void says_what_is_wrong(void **state)
 {
 	static const struct {
@@ -88,6 +102,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_values),
+		cmocka_unit_test(a_section_that_nobody_has),
 		cmocka_unit_test(says_what_is_wrong),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
