@@ -15,6 +15,7 @@ from net import ROOT, Daemon, run
 
 sys.path.insert(0, f"{ROOT}/tests/integration")
 import fake_services as fake  # noqa: E402  (generates the messages)
+from inbox import inbox  # noqa: E402
 
 BIN = os.environ.get("MVPN_BIN", f"{ROOT}/bin")
 INBOX = {"gateway": fake.gateway_pb2.GatewayIn, "router": fake.router_pb2.RouterIn,
@@ -29,10 +30,10 @@ class Role:
     def __init__(self, ctx, node_dir, role):
         self.role = role
         self.pull = ctx.socket(zmq.PULL)
-        self.pull.bind(f"ipc://{node_dir}/run/{role}.tunnel")
+        self.pull.bind(inbox(node_dir, role, "tunnel"))
         self.push = ctx.socket(zmq.PUSH)
         self.push.setsockopt(zmq.LINGER, 0)
-        self.push.connect(f"ipc://{node_dir}/run/tunnel.{role}")
+        self.push.connect(inbox(node_dir, "tunnel", role))
         self.say(hello=dict(instance=random.getrandbits(60), version=1))
 
     def say(self, **body):

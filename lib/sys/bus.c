@@ -93,9 +93,19 @@ static enum err sock_int(void *sock, int option, int value)
 
 #define ADDRESS_MAX 160
 
+/* Where the socket is: a folder per pair, so that each may be shared by those two alone. */
+static enum err folder_of(
+	const struct bus *b, enum role receiver, enum role sender, char ret[static ADDRESS_MAX])
+{
+	int n = snprintf(ret, ADDRESS_MAX, "%s/%s.%s", b->run_dir, role_name(receiver), role_name(sender));
+
+	return n > 0 && n < ADDRESS_MAX ? OK : ERR_TOO_LARGE;
+}
+
 static enum err address_of(
 	const struct bus *b, enum role receiver, enum role sender, char ret[static ADDRESS_MAX])
 {
+	char folder[ADDRESS_MAX];
 	int n;
 
 	_Static_assert(BUS_TCP_ADDRESS_MAX <= ADDRESS_MAX, "both kinds of address fit");
@@ -103,10 +113,18 @@ static enum err address_of(
 		bus_tcp_address(b->tcp, receiver, sender, ret);
 		return OK;
 	}
-	n = snprintf(ret, ADDRESS_MAX, "ipc://%s/%s.%s", b->run_dir, role_name(receiver),
-		role_name(sender));
+	TRY(folder_of(b, receiver, sender, folder));
+	n = snprintf(ret, ADDRESS_MAX, "ipc://%s/inbox", folder);
 	/* sun_path holds 108 bytes. */
 	return n > 0 && (size_t)n < 6 + 108 ? OK : ERR_TOO_LARGE;
+}
+
+static enum err folder_make(const struct bus *b, enum role from)
+{
+	char folder[ADDRESS_MAX];
+
+	TRY(folder_of(b, b->self, from, folder));
+	return mkdir(folder, 0700) == 0 || errno == EEXIST ? OK : ERR_IO;
 }
 
 static enum err in_open(struct bus *b, enum role from)
@@ -122,6 +140,8 @@ static enum err in_open(struct bus *b, enum role from)
 	TRY(sock_int(s, ZMQ_RCVHWM, BUS_HIGH_WATER));
 	if (b->tcp != NULL)
 		TRY(bus_tcp_receiver(b->tcp, s, b->self, from));
+	else
+		TRY(folder_make(b, from));
 	return zmq_bind(s, address) == 0 ? OK : ERR_IO;
 }
 

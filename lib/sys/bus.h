@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The bus: one ZeroMQ inbox per (receiver, sender role), nanopb messages, bounded queues; a socket in
- * the node's folder, or (bus_tcp.h) a TCP port.
+/* The bus: one ZeroMQ inbox per (receiver, sender role), nanopb messages, bounded queues; the
+ * socket run/RECEIVER.SENDER/inbox in the node's folder, or (bus_tcp.h) a TCP port.
  *
  * The role of a sender is known from the socket a message came by, never from the message; a pair
  * that is missing from the table (bus_pair_allowed) has no socket. Order per pair is kept. A message

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import subprocess
+import time
 
 import pytest
 
@@ -89,11 +90,42 @@ def test_each_role_sees_its_own_keys(ipc):
 
 def test_others_get_nothing_of_the_bus(ipc):
     """Another user with the volume, and our user without it."""
-    volume = f"{ipc.project}_run:/node/run"
-    ask = ["mvpn-node", "routerctl", "status"]
+    volume = f"{ipc.project}_gateway-run:/node/run"
+    ask = ["mvpn-node", "gatewayctl", "status"]
     assert run("docker", "run", "--rm", "-v", volume, *ask, check=False).returncode == 0
     assert run("docker", "run", "--rm", "-v", volume, "--user", "12345", *ask, check=False).returncode != 0
     assert run("docker", "run", "--rm", *ask, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_reaches_the_inboxes_of_its_role_alone(ipc, service):
+    to = {f"{x['to']}.{service}" for x in ipc.ctl(service, "show", "bus")["links"]}
+    there = {p.split("/")[3] for p in ipc.exec(service, "find", "/node/run", "-name", "inbox").stdout.split()}
+    assert to < there and all(service in pair.split(".") for pair in there)
+    for pair in to:  # neither removed nor replaced by who only sends to it
+        assert "Read-only" in ipc.exec(service, "rm", "-f", f"/node/run/{pair}/inbox", check=False).stderr
+
+
+def test_a_service_cannot_speak_as_another(ipc):
+    """The ledger's program, with a ledger's keys, in the place of a discovery that was taken over."""
+    name = f"{ipc.project}-impostor"
+    keys = ["sh", "-c", "MVPN_DIR=/tmp/n mvpn init >/dev/null && cp /tmp/n/keys/* /node/keys/ && exec mvpn-ledger --dir /node"]
+    ipc.compose("stop", "-t", "5", "discovery")
+    try:
+        docker("run", "-d", "--name", name, "--network", "none", "--volumes-from", ipc.id("discovery"),
+               "--tmpfs", "/node/keys:uid=10001,gid=10001", "--tmpfs", "/node/state/ledger:uid=10001,gid=10001",
+               "mvpn-node", *keys)
+        look = lambda: run("docker", "exec", name, "ledgerctl", "--json", "show", "bus", check=False)
+        wait_until(lambda: look().returncode == 0, what="it runs")
+        time.sleep(3)  # more than a service takes to find the others
+        bus = json.loads(look().stdout)
+        assert len(bus["links"]) == 4 and not [x for x in bus["links"] if x["up"]]
+        assert bus["bus"][0]["received"] == bus["bus"][0]["sent"] == 0
+    finally:
+        docker("exec", name, "sh", "-c", "rm -f /node/run/ledger.*/inbox", check=False)
+        docker("rm", "-f", name, check=False)
+        ipc.compose("start", "discovery")
+    wait_until(lambda: ipc.healthy("discovery"), what="the discovery is back")
 
 
 def test_up_again_changes_nothing(ipc):

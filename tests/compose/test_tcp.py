@@ -16,8 +16,7 @@ def test_demo(tcp):
     for service in SERVICES:
         bus = tcp.ctl(service, "show", "bus")
         assert bus["bus"][0]["over"] == "tcp" and all(x["up"] for x in bus["links"])
-        assert not [f for f in tcp.exec(service, "ls", "/node/run").stdout.split()
-                    if f.endswith(tuple("." + s for s in SERVICES))]
+        assert tcp.exec(service, "find", "/node/run", "-name", "inbox").stdout == ""
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ import router_pb2  # noqa: E402
 import tunnel_pb2  # noqa: E402
 import types_pb2  # noqa: E402
 
+from inbox import inbox  # noqa: E402
+
 INBOX = {
     "router": router_pb2.RouterIn,
     "tunnel": tunnel_pb2.TunnelIn,
@@ -66,17 +68,14 @@ class Service(threading.Thread):
         self.ctx = zmq.Context()
         self.inbox = self.ctx.socket(zmq.PULL)
         self.inbox.linger = 0
-        path = f"{node_dir}/run/{role}.gateway"
-        if os.path.exists(path):
-            os.unlink(path)
-        self.inbox.bind(f"ipc://{path}")
+        self.inbox.bind(inbox(node_dir, role, "gateway"))
         self.out = self.ctx.socket(zmq.PUSH)
         self.out.linger = 0
         self.out.setsockopt(zmq.IMMEDIATE, 1)
         self.out.setsockopt(zmq.RECONNECT_IVL, 20)
         self.monitor = self.out.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self.fresh = self.up = self.greeted = False  # connected; Hello sent; the gateway's Hello came
-        self.out.connect(f"ipc://{node_dir}/run/gateway.{role}")
+        self.out.connect(inbox(node_dir, "gateway", role))
         self.wake_in = self.ctx.socket(zmq.PAIR)
         self.wake_in.bind(f"inproc://wake.{role}")
         self.wake_out = self.ctx.socket(zmq.PAIR)

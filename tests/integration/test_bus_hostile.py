@@ -12,6 +12,7 @@ import subprocess
 import pytest
 import zmq
 
+from inbox import inbox
 from waiting import wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -69,7 +70,7 @@ class Node:
     def sender(self, ctx, role):
         s = ctx.socket(zmq.PUSH)
         s.linger = 1000
-        s.connect(f"ipc://{self.dir}/run/{self.service}.{role}")
+        s.connect(inbox(self.dir, self.service, role))
         return s
 
     def rss_kb(self):
@@ -146,10 +147,12 @@ def test_another_version_is_shut_out(node, ctx):
 
 
 def test_a_role_outside_the_table_has_no_socket(node):
-    run = os.listdir(f"{node.dir}/run")
+    run = f"{node.dir}/run"
     for role in ("tunnel", "discovery", "router", "ledger", "gateway"):
-        assert (f"{node.service}.{role}" in run) == (role in SENDERS[node.service])
-    assert os.stat(f"{node.dir}/run").st_mode & 0o777 == 0o700
+        inbox_there = os.path.exists(f"{run}/{node.service}.{role}/inbox")
+        assert inbox_there == (role in SENDERS[node.service])
+    for folder in [run] + [f"{run}/{node.service}.{role}" for role in SENDERS[node.service]]:
+        assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
 def test_only_one_process_per_folder(node):

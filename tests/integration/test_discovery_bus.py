@@ -25,6 +25,7 @@ import nacl.signing
 import pytest
 import zmq
 
+from inbox import inbox
 from waiting import wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -78,10 +79,9 @@ class Link:
 
     def __init__(self, net, node, role, in_cls):
         self.net, self.node, self.role, self.in_cls = net, node, role, in_cls
-        run = f"{node.dir}/run"
         self.pull = net.ctx.socket(zmq.PULL)
         if in_cls is not None:
-            self.pull.bind(f"ipc://{run}/{role}.discovery")
+            self.pull.bind(inbox(node.dir, role, "discovery"))
             net.register(self.pull, self)
         self.push = net.ctx.socket(zmq.PUSH) if role != "router" else None
         self.instance = int.from_bytes(os.urandom(7), "little")
@@ -89,7 +89,7 @@ class Link:
             self.push.setsockopt(zmq.LINGER, 0)
             self.push.setsockopt(zmq.RECONNECT_IVL, 20)
             self.push.setsockopt(zmq.IMMEDIATE, 1)
-            self.push.connect(f"ipc://{run}/discovery.{role}")
+            self.push.connect(inbox(node.dir, "discovery", role))
 
     def hello(self, answer=False):
         m = self.net.pb["discovery"].DiscoveryIn()

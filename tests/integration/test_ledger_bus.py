@@ -22,6 +22,7 @@ import nacl.signing
 import pytest
 import zmq
 
+from inbox import inbox
 from waiting import wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -77,16 +78,15 @@ class Link:
 
     def __init__(self, node, role, in_cls, speaks):
         self.node, self.role, self.in_cls = node, role, in_cls
-        run = f"{node.dir}/run"
         self.pull = node.net.ctx.socket(zmq.PULL)
-        self.pull.bind(f"ipc://{run}/{role}.ledger")
+        self.pull.bind(inbox(node.dir, role, "ledger"))
         self.push, self.greeting, self.greeted = None, False, False
         self.instance = random.getrandbits(60)
         if speaks:
             self.push = node.net.ctx.socket(zmq.PUSH)
             for option, value in ((zmq.LINGER, 0), (zmq.RECONNECT_IVL, 20), (zmq.IMMEDIATE, 1)):
                 self.push.setsockopt(option, value)
-            self.push.connect(f"ipc://{run}/ledger.{role}")
+            self.push.connect(inbox(node.dir, "ledger", role))
 
     def send(self, m):
         try:

@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 import fake_services as fake  # generates the messages
+from inbox import inbox
 from waiting import PATIENCE_S
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -61,13 +62,12 @@ class Link:
 
     def __init__(self, world, role):
         self.world, self.role = world, role
-        run = f"{world.dir}/run"
         self.pull = self.in_cls = None
         if role in ("tunnel", "gateway"):  # the router speaks to these two
             self.in_cls = fake.tunnel_pb2.TunnelIn if role == "tunnel" else fake.gateway_pb2.GatewayIn
             self.pull = world.ctx.socket(zmq.PULL)
             self.pull.setsockopt(zmq.LINGER, 0)
-            self.pull.bind(f"ipc://{run}/{role}.router")
+            self.pull.bind(inbox(world.dir, role, "router"))
         self.push = None
         self.instance = random.getrandbits(60)
         self.connect()
@@ -79,7 +79,7 @@ class Link:
         self.push = self.world.ctx.socket(zmq.PUSH)
         for option, value in ((zmq.LINGER, 0), (zmq.RECONNECT_IVL, 20), (zmq.IMMEDIATE, 1), (zmq.SNDHWM, 100000)):
             self.push.setsockopt(option, value)
-        self.push.connect(f"ipc://{self.world.dir}/run/router.{self.role}")
+        self.push.connect(inbox(self.world.dir, "router", self.role))
         self.greeted = False
 
     def say(self, **body):
