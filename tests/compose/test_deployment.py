@@ -2,6 +2,7 @@
 """docker-compose up, really run: what it promises (compose/README.md), looked at from outside."""
 import contextlib
 import hashlib
+import json
 import subprocess
 import time
 
