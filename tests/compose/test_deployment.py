@@ -118,10 +118,11 @@ def test_a_service_cannot_speak_as_another(ipc):
                "mvpn-node", *keys)
         look = lambda: run("docker", "exec", name, "ledgerctl", "--json", "show", "bus", check=False)
         wait_until(lambda: look().returncode == 0, what="it runs")
-        time.sleep(3)  # more than a service takes to find the others
-        bus = json.loads(look().stdout)
-        assert len(bus["links"]) == 4 and not [x for x in bus["links"] if x["up"]]
-        assert bus["bus"][0]["received"] == bus["bus"][0]["sent"] == 0
+        for _ in range(20):  # longer than a service takes to find the others
+            bus = json.loads(look().stdout)
+            assert len(bus["links"]) == 4 and not [x for x in bus["links"] if x["up"]]
+            assert bus["bus"][0]["received"] == bus["bus"][0]["sent"] == 0
+            time.sleep(0.1)
     finally:
         docker("exec", name, "sh", "-c", "rm -f /node/run/ledger.*/inbox", check=False)
         docker("rm", "-f", name, check=False)
