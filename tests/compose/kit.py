@@ -12,6 +12,7 @@ from waiting import wait_until  # noqa: E402, F401
 
 WEB = "http://198.51.100.208"
 SERVICES = ["tunnel", "discovery", "router", "ledger", "gateway"]
+COMPOSE = {1: "docker-compose", 2: os.path.join(ROOT, "build", "compose2", "docker-compose")}
 RELAYS = [f"relay{i}" for i in range(1, 8)]
 UID = "10001"
 
@@ -33,12 +34,15 @@ def in_engine(*command):
 
 
 class Deployment:
-    def __init__(self, project, *files):
+    """`major`: docker-compose 1 or 2 drives it."""
+
+    def __init__(self, project, *files, major):
         self.project = project
+        self.program = COMPOSE[major]
         self.files = [x for f in ("docker-compose.yml", *files) for x in ("-f", os.path.join(ROOT, "compose", f))]
 
     def compose(self, *words, check=True):
-        return run("docker-compose", "-p", self.project, *self.files, *words, check=check)
+        return run(self.program, "-p", self.project, *self.files, *words, check=check)
 
     def up(self, *words):
         self.compose("up", "-d", "--no-build", *words)
@@ -48,10 +52,15 @@ class Deployment:
         self.compose("down", "-t", "5", *words)
 
     def id(self, service):
-        """Asked of the engine: docker-compose takes a second to load."""
+        """Asked of the engine: docker-compose 1 takes a second to load."""
         labels = {"project": self.project, "service": service, "oneoff": "False"}
         return docker("ps", "-aq", *[x for k, v in labels.items()
                                      for x in ("-f", f"label=com.docker.compose.{k}={v}")]).split()[0]
+
+    def state(self):
+        """Which containers there are, and since when they run."""
+        seen = {s: self.inspect(s) for s in SERVICES + RELAYS + ["redis", "web"]}
+        return {s: (x["Id"], x["State"]["StartedAt"]) for s, x in seen.items()}
 
     def inspect(self, service):
         return json.loads(docker("inspect", self.id(service)))[0]

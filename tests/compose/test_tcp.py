@@ -13,10 +13,22 @@ LEDGER = "10.83.7.14"
 def test_demo(tcp):
     p = tcp.compose("run", "--rm", "demo", check=False)
     assert p.returncode == 0, p.stdout + p.stderr
+    assert " 1.29" in run(tcp.program, "version").stdout
     for service in SERVICES:
         bus = tcp.ctl(service, "show", "bus")
         assert bus["bus"][0]["over"] == "tcp" and all(x["up"] for x in bus["links"])
         assert tcp.exec(service, "find", "/node/run", "-name", "inbox").stdout == ""
+
+
+def test_up_again_changes_nothing(tcp):
+    before = tcp.state()
+    tcp.compose("up", "-d", "--no-build")
+    assert tcp.state() == before
+
+
+def test_more_relays_are_discovered(tcp):
+    tcp.compose("up", "-d", "--no-build", "--scale", "relay=1")
+    wait_until(lambda: "CA" in [e["country"] for e in tcp.mvpn("exits").get("exits", [])], what="the client knows it")
 
 
 @contextlib.contextmanager
