@@ -20,6 +20,7 @@
 #include "bus_tcp.h"
 #include "entropy.h"
 #include "log.h"
+#include "resident.h"
 
 #define BUS_VERSION 1
 /* Field number of Hello in every XIn (proto/types.proto). */
@@ -349,6 +350,7 @@ static void link_tell(struct bus *b, enum role to)
 	l->told = true;
 	if (b->inbox->on_link != NULL)
 		b->inbox->on_link(b->state, to);
+	resident_trim(); /* of what a first word takes */
 }
 
 /* ---- inboxes ---- */

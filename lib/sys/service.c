@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "confine.h"
 #include "log.h"
+#include "resident.h"
 
 #define FDS_MAX 64	      /* registered by one service; the tunnel's workers have their own */
 #define CONF_FILE_MAX (1 << 20) /* bytes of node.ini */
@@ -408,6 +409,7 @@ static int run(struct service *s)
 	enum err e = open_all(s);
 
 	if (e == OK) {
+		resident_trim(); /* of what the start took */
 		log_info("ready");
 		if (s->spec->run != NULL)
 			s->spec->run(s, s->state);

@@ -21,6 +21,7 @@
 
 #include "device.h"
 #include "lib/sys/log.h"
+#include "lib/sys/resident.h"
 #include "link.h"
 #include "netmon.h"
 #include "uapi.h"
@@ -306,6 +307,7 @@ static int run(struct dropin *d)
 		(void)!write(d->ready_fd, "r", 1);
 		close(d->ready_fd);
 	}
+	resident_trim(); /* the AEAD libraries' tests of themselves, and ours of them */
 	log_info("ready, %u workers, ChaCha20-Poly1305 by %s", d->plane.n_workers, d->plane.aead->name);
 	loop(d);
 	log_info("stopping");

@@ -15,6 +15,7 @@
 #include "lib/sys/clock.h"
 #include "lib/sys/confine.h"
 #include "lib/sys/log.h"
+#include "lib/sys/resident.h"
 #include "lib/sys/service.h"
 #include "node_conf.h"
 #include "node_internal.h"
@@ -199,6 +200,7 @@ static void exit_start(struct node *n)
 	for (size_t i = 0; i < n->overlay_conf.n_own && f.n_own < FIREWALL_OWN_MAX; i++)
 		f.own[f.n_own++] = n->overlay_conf.own[i];
 	n->exit_up = device_exit_up(&f) == OK;
+	resident_trim(); /* a set of rules is much text and code */
 	if (!n->exit_up)
 		snprintf(n->trouble, sizeof(n->trouble), "this node cannot be an exit: see its log");
 }

@@ -15,7 +15,6 @@
 #include "lib/sys/clock.h"
 #include "lib/sys/entropy.h"
 #include "lib/sys/log.h"
-#include "lib/sys/resident.h"
 #include "overlay_role.h"
 #include "worker.h"
 
@@ -486,7 +485,6 @@ enum err plane_start(struct plane *p)
 	sigset_t all, before;
 	enum err e = OK;
 
-	resident_trim(); /* most of it were the AEAD libraries' tests of themselves, and ours of them */
 	/* Signals are the main thread's business. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -305,19 +305,22 @@ def ping_tos(ns, address, tos):
 
 # ---- 2^16 peers --------------------------------------------------------------------------------------------
 
+def resident_kb(tunnel):
+    with open(f"/proc/{tunnel.process.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
 def test_65536_peers(world):
     a, b = world.pair(env={"MVPN_WORKERS": "2"})
     reaches(world.left, "10.9.0.2")
-    with open(f"/proc/{a.process.pid}/status", encoding="ascii") as f:
-        before = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+    before = resident_kb(a)
     n = 65535
     keys = [os.urandom(32).hex() for _ in range(n + 1)]
     text = "set=1\n" + "".join(
         f"public_key={keys[k]}\nendpoint=198.18.0.2:{1 + k % 60000}\nallowed_ip=10.{128 | k >> 9 & 127}.{k >> 1 & 255}."
         f"{k << 7 & 255}/25\nallowed_ip=fd00:{k:x}::/64\n" for k in range(n))
     assert a.uapi(text + "\n")[-1] == "errno=0"
-    with open(f"/proc/{a.process.pid}/status", encoding="ascii") as f:
-        after = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+    after = resident_kb(a)
     print(f"{(after - before) / n:.2f} KiB for each idle peer")
     # The session, and the prefixes as each of two workers and the main thread has them.
     assert after - before < 3 * (n + 1)
@@ -330,3 +333,11 @@ def test_65536_peers(world):
     assert a.uapi(f"set=1\npublic_key={keys[5]}\nremove=true\npublic_key={keys[n]}\n\n")[-1] == "errno=0"
     assert a.uapi("set=1\nreplace_peers=true\n\n")[-1] == "errno=0"
     assert a.dump()[2] == {}
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+def test_what_the_start_took_is_let_go(world):
+    a, _ = world.pair(env={"MVPN_WORKERS": "2"})
+    reaches(world.left, "10.9.0.2")
+    assert resident_kb(a) < 12 << 10
