@@ -28,6 +28,8 @@
 /* Reconnection: soon enough that a restart is not felt, slow enough to cost nothing. */
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 500
+/* An inbox that refused our key: ZeroMQ gives up there. */
+#define REFUSED_RETRY DUR_S(5)
 /* What stop() sent may still leave while we close, at most this long per link. */
 #define LAST_WORDS_MS 200
 
@@ -37,6 +39,8 @@ struct link_out {
 	bool up;       /* Hello was sent on the present connection */
 	bool fresh;    /* connected, Hello not yet sent */
 	bool told;     /* on_link was called for this connection */
+	bool refused;  /* said so, since the last connection */
+	mono_t retry_at;
 };
 
 struct link_in {
@@ -146,6 +150,9 @@ static enum err in_open(struct bus *b, enum role from)
 	return zmq_bind(s, address) == 0 ? OK : ERR_IO;
 }
 
+#define HANDSHAKE_REFUSED \
+	(ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+
 static enum err out_open(struct bus *b, enum role to)
 {
 	char address[ADDRESS_MAX], monitor[64];
@@ -165,9 +172,10 @@ static enum err out_open(struct bus *b, enum role to)
 	if (b->tcp != NULL)
 		TRY(bus_tcp_sender(b->tcp, l->sock, b->self, to));
 	snprintf(monitor, sizeof(monitor), "inproc://monitor.%s", role_name(to));
-	if (zmq_socket_monitor(l->sock, monitor, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) !=
-		0)
+	if (zmq_socket_monitor(l->sock, monitor,
+		    ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | HANDSHAKE_REFUSED) != 0)
 		return ERR_IO;
+	l->retry_at = MONO_NEVER;
 	if (zmq_connect(l->monitor, monitor) != 0)
 		return ERR_IO;
 	return zmq_connect(l->sock, address) == 0 ? OK : ERR_IO;
@@ -311,7 +319,35 @@ static enum err hello_send(struct bus *b, enum role to, bool answer)
 	return bytes_send(b, to, buf, s.bytes_written);
 }
 
-static void monitor_read(struct bus *b, enum role to)
+static void refused(struct bus *b, enum role to, mono_t now)
+{
+	struct link_out *l = &b->out[to];
+
+	l->retry_at = mono_add(now, REFUSED_RETRY);
+	if (!l->refused)
+		log_warn("%s refuses this service's key, or has not the key that keys/bus-%s.pub names: give both the "
+			 "same keys and restart what had others; tried again until then",
+			role_name(to), role_name(to));
+	l->refused = true;
+}
+
+/* ZeroMQ connects anew by itself after all but a refusal. */
+static void link_retry(struct bus *b, enum role to, mono_t now)
+{
+	struct link_out *l = &b->out[to];
+	char address[ADDRESS_MAX];
+
+	if (!mono_reached(l->retry_at, now))
+		return;
+	l->retry_at = MONO_NEVER;
+	if (l->up || l->fresh || address_of(b, to, b->self, address) != OK)
+		return;
+	(void)zmq_disconnect(l->sock, address);
+	if (zmq_connect(l->sock, address) != 0)
+		l->retry_at = mono_add(now, REFUSED_RETRY);
+}
+
+static void monitor_read(struct bus *b, enum role to, mono_t now)
 {
 	struct link_out *l = &b->out[to];
 	uint8_t event[6];
@@ -324,8 +360,12 @@ static void monitor_read(struct bus *b, enum role to)
 		zmq_recv(l->monitor, NULL, 0, ZMQ_DONTWAIT);
 		l->up = l->told = false;
 		l->fresh = number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
-		if (!l->fresh)
+		if (l->fresh)
+			l->refused = false;
+		else
 			b->in[to].greeted = false;
+		if ((number & HANDSHAKE_REFUSED) != 0)
+			refused(b, to, now);
 	}
 }
 
@@ -481,17 +521,27 @@ static void commands_take(void *sock)
 	(void)zmq_getsockopt(sock, ZMQ_EVENTS, &events, &len);
 }
 
+mono_t bus_deadline(const struct bus *b)
+{
+	mono_t at = MONO_NEVER;
+
+	for (enum role r = ROLE_NONE; r < ROLES; r++)
+		if (b->out[r].sock != NULL)
+			at = mono_min(at, b->out[r].retry_at);
+	return at;
+}
+
 bool bus_turn(struct bus *b, mono_t now)
 {
 	bool more = false;
 
-	(void)now;
 	if (b->judge != NULL)
 		b->counters.key_refused += bus_tcp_judge(b->tcp, b->judge);
 	for (enum role r = ROLE_NONE; r < ROLES; r++) {
 		if (b->out[r].sock != NULL) {
 			commands_take(b->out[r].sock);
-			monitor_read(b, r);
+			monitor_read(b, r, now);
+			link_retry(b, r, now);
 			if (b->out[r].fresh)
 				link_greet(b, r);
 			more |= b->out[r].fresh;

@@ -90,6 +90,8 @@ bool bus_link_up(const struct bus *bus, enum role to);
 uint64_t bus_next_id(struct bus *bus);
 const struct bus_counters *bus_counters(const struct bus *bus);
 
+/* When bus_turn has something to do without being woken; MONO_NEVER: nothing. */
+mono_t bus_deadline(const struct bus *bus);
 /* For the loop: file descriptors that wake it (edge-triggered, see bus_turn). Returns how many. */
 size_t bus_fds(const struct bus *bus, int *ret_fds, size_t max);
 /* Drains inboxes with a budget and calls handlers; true if more is waiting. Must be called before

@@ -127,7 +127,9 @@ enum err service_key_load(const struct service *s, const char *name, uint8_t *re
 
 mono_t service_deadline(struct service *s)
 {
-	return s->spec->deadline == NULL ? MONO_NEVER : s->spec->deadline(s->state);
+	const mono_t own = s->spec->deadline == NULL ? MONO_NEVER : s->spec->deadline(s->state);
+
+	return mono_min(own, bus_deadline(s->bus));
 }
 
 static void signals_read(struct service *s)

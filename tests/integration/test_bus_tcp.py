@@ -145,6 +145,27 @@ def test_a_link_returns_with_its_service(node):
     wait_until(up, what="the link is back")
 
 
+def test_a_refused_sender_tries_again(node):
+    """The router was given another gateway's key; once it has the true one the gateway need not be restarted."""
+    public = f"{node.dir}/keys/bus-gateway.pub"
+    with open(public) as f:
+        true = f.read()
+    with open(public, "w") as f:
+        f.write(bytes(nacl.public.PrivateKey.generate().public_key).hex())
+    node.start("router")
+    with open(public, "w") as f:
+        f.write(true)
+    node.start("gateway")
+    wait_until(lambda: node.counter("router", "key_refused") > 1, what="it was refused more than once")
+    with open(f"{node.dir}/gateway.log") as f:
+        assert f.read().count("router refuses this service's key") == 1
+    node.processes["router"].terminate()
+    node.processes["router"].wait()
+    node.start("router")
+    for a, b in (("gateway", "router"), ("router", "gateway")):
+        wait_until(lambda: [x["up"] for x in node.ctl(a)["links"] if x["to"] == b] == [True], what=f"{a} to {b}")
+
+
 @pytest.mark.parametrize("receiver", SERVICES)
 def test_each_inbox_takes_its_senders_key_alone(node, ctx, receiver):
     node.start(receiver)
