@@ -71,12 +71,13 @@ class Show:
         self.check_page()
 
     def paid_hops(self):
-        """The route, once a ticket went to every hop that has a price (or patience ended)."""
+        """The route, once every hop was measured and a ticket went to each that has a price (or patience ended)."""
         end = time.monotonic() + PAID_PATIENCE_S
         while True:
             hops = self.mvpn("route").get("hops", [])
             unpaid = [h["name"] for h in hops if h["price_gwei_per_gib"] > 0 and h["tickets"] == 0]
-            if not unpaid or time.monotonic() > end:
+            measured = all(h["rtt_ms"] > 0 for h in hops)
+            if (measured and not unpaid) or time.monotonic() > end:
                 self.expect(not unpaid, f"not paid: {', '.join(unpaid)}")
                 return hops
             time.sleep(0.1)
