@@ -8,6 +8,8 @@
 #                              as 1.29 does), then runs COMMAND with DOCKER_HOST and ENGINE_PID set:
 #                              the engine's first process, whose network namespace is what the containers
 #                              take for the machine; nothing leads out of it
+#   engine.sh beside COMMAND...
+#                              the same with an engine that holds no image: another machine beside that one
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -66,7 +68,7 @@ clean() {
 	rm -rf "$W"
 }
 
-with() {
+begin() {
 	check
 	# Short: containerd's socket path must fit in 107 bytes.
 	W=$(mktemp -d /tmp/mvpn-engine.XXXXXX)
@@ -74,11 +76,21 @@ with() {
 	namespaces=()
 	trap clean EXIT
 	trap 'exit 1' INT TERM HUP
-	export DOCKER_HOST=unix://$W/d.sock BUILD_NETWORK=host
+	export DOCKER_HOST=unix://$W/d.sock ENGINE_PID
+}
+
+beside() {
+	begin
+	start_to_run
+	"$@"
+}
+
+with() {
+	begin
+	export BUILD_NETWORK=host
 	local compose=$PWD/build/compose2/docker-compose
 	[ -x "$compose" ] && export DOCKER_BUILDKIT=1 ||
 		{ compose=docker-compose; export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0; }
-	export ENGINE_PID
 	start_to_build
 	compose/base-image.sh >"$W/build.log" 2>&1 &&
 		"$compose" -f compose/docker-compose.yml build roles web >>"$W/build.log" 2>&1 || {
