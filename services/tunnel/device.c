@@ -297,8 +297,11 @@ static void wake_peers(struct worker *w, void *arg)
 		if (p == NULL)
 			continue;
 		interval = p->session.persistent;
+		session_clear(&p->session, &w->env); /* what was begun without a socket went nowhere */
 		session_persistent_set(&p->session, &w->env, w->now, DUR_S(0));
 		session_persistent_set(&p->session, &w->env, w->now, interval);
+		if (p->staged != NULL)
+			session_initiate(&p->session, &w->env, w->now);
 		peer_touched(w, p);
 	}
 }

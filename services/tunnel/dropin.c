@@ -5,13 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -25,10 +23,6 @@
 #include "link.h"
 #include "netmon.h"
 #include "uapi.h"
-
-#ifndef TUNGETDEVNETNS
-#define TUNGETDEVNETNS _IO('T', 227)
-#endif
 
 struct dropin {
 	char name[IFNAMSIZ];
@@ -213,21 +207,16 @@ static void link_follow(struct dropin *d)
 		log_error("the port cannot be bound: %s", strerror(-e));
 }
 
-/* It left this namespace: deleted, or moved to another, where we follow (the sockets stay). */
-static void device_left(struct dropin *d)
+/* It left this namespace: deleted, or moved to another, where we look after it (the sockets stay). */
+static void device_look(struct dropin *d)
 {
-	int netns_fd;
+	const struct netmon before = d->netmon;
 
-	netmon_close(&d->netmon);
-	if (tun_name(d->tun_fd, d->name) != OK) {
+	if (tun_name(d->tun_fd, d->name) != OK)
 		d->stop = true;
-		return;
-	}
-	netns_fd = ioctl(d->tun_fd, TUNGETDEVNETNS);
-	if (netns_fd < 0 || netmon_open(&d->netmon, d->name, netns_fd) != OK)
-		log_warn("the interface went to another namespace and cannot be watched there");
-	if (netns_fd >= 0)
-		close(netns_fd);
+	else if (netmon_look(&d->netmon, d->name, d->tun_fd) == OK &&
+		(before.up != d->netmon.up || before.mtu != d->netmon.mtu))
+		link_follow(d);
 }
 
 static void on_netmon(struct dropin *d)
@@ -238,8 +227,6 @@ static void on_netmon(struct dropin *d)
 		device_sources_forget(&d->device);
 	if ((events & NETMON_LINK) != 0)
 		link_follow(d);
-	if ((events & NETMON_GONE) != 0)
-		device_left(d);
 }
 
 /* The socket's file was removed: that is how to tell wireguard-go to end. */
@@ -273,7 +260,7 @@ static void loop(struct dropin *d)
 		p[FD_UAPI] = (struct pollfd){d->uapi.listen_fd, POLLIN, 0};
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
 			p[FD_CONNECTIONS + i] = (struct pollfd){d->uapi.connections[i].fd, POLLIN, 0};
-		if (poll(p, FDS, -1) < 0 && errno != EINTR)
+		if (poll(p, FDS, d->netmon.index == 0 ? NETMON_LOOK_MS : -1) < 0 && errno != EINTR)
 			return;
 		if (p[FD_SIGNAL].revents != 0)
 			d->stop = true;
@@ -281,6 +268,8 @@ static void loop(struct dropin *d)
 			on_inotify(d);
 		if (p[FD_NETMON].revents != 0)
 			on_netmon(d);
+		if (d->netmon.index == 0)
+			device_look(d);
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
 			if (p[FD_CONNECTIONS + i].revents != 0)
 				uapi_read(&d->uapi, &d->uapi.connections[i], &d->device);
@@ -298,7 +287,7 @@ static int run(struct dropin *d)
 	if (e == OK)
 		e = device_init(&d->device, &d->plane, d->tun_fds);
 	if (e == OK)
-		e = netmon_open(&d->netmon, d->name, -1);
+		e = netmon_open(&d->netmon, d->name, d->tun_fd);
 	if (e != OK) {
 		log_error("cannot start: %s", err_str(e));
 		return 1;

@@ -414,6 +414,9 @@ def test_renamed_and_moved(world):
     world.left.ip("link", "set", a.name, "name", "wgnew")
     world.left.ip("link", "set", "wgnew", "up")
     reaches(world.left, "10.9.0.2")
+    def sockets():
+        return world.left.run("ss", "-Huln", "sport = :5001").stdout != ""
+
     # Into another namespace: the UDP socket stays where it was made.
     inside = world.left.name + "i"
     run("ip", "netns", "add", inside)
@@ -422,10 +425,24 @@ def test_renamed_and_moved(world):
         run("ip", "-n", inside, "addr", "add", "10.9.0.1/24", "dev", "wgnew")
         run("ip", "-n", inside, "link", "set", "wgnew", "up")
         wait_until(lambda: run("ip", "netns", "exec", inside, "ping", "-c1", "-W1", "10.9.0.2",
-                               check=False).returncode == 0, "reached from inside")
-        assert world.left.run("ss", "-Huln", "sport = :5001").stdout != ""
+                               check=False).returncode == 0, "reached from inside",
+                   4)  # what was begun before it was seen to be up is begun anew, not after REKEY_TIMEOUT
+        assert sockets()
+        run("ip", "-n", inside, "link", "set", "wgnew", "down")
+        wait_until(lambda: not sockets(), "it is seen to be down there")
+        run("ip", "-n", inside, "link", "set", "wgnew", "up")
+        wait_until(sockets, "it is seen to be up there")
+        # Back, and away again.
+        run("ip", "-n", inside, "link", "set", "wgnew", "netns", world.left.name)
+        world.left.ip("addr", "add", "10.9.0.1/24", "dev", "wgnew")
+        world.left.ip("link", "set", "wgnew", "up")
+        reaches(world.left, "10.9.0.2")
+        world.left.ip("link", "set", "wgnew", "down")
+        wait_until(lambda: not sockets(), "it is seen to be down here")
+        world.left.ip("link", "set", "wgnew", "netns", inside)
     finally:
         run("ip", "netns", "del", inside)
+    assert a.process.wait(20) == 0, "it keeps no namespace alive, and ends with its interface"
 
 
 def test_ends_with_its_interface(world):
