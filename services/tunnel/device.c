@@ -383,7 +383,7 @@ int device_peer_add(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint
 	if (d->removes)
 		device_commit(d);
 	if (number == DEVICE_PEERS_MAX || directory_add(&d->numbers, pk, 0, number) != OK)
-		return -ENOSPC;
+		return -EINVAL;
 	if (d->n_free > 0)
 		d->n_free--;
 	else

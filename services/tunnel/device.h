@@ -64,7 +64,7 @@ void device_sources_forget(struct device *d);
 
 /* False: none such. */
 bool device_peer_find(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint32_t *ret_number);
-/* -ENOSPC */
+/* -EINVAL: no room, as wireguard-go has it. */
 int device_peer_add(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint32_t *ret_number);
 void device_peer_remove(struct device *d, uint32_t number);
 void device_peers_clear(struct device *d);

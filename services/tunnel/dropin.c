@@ -80,16 +80,17 @@ static int env_number(const char *name, int max, int otherwise)
 	return *end == '\0' && v >= 0 && v <= max ? (int)v : -1;
 }
 
+#define ENDING_MS 1000	/* so long another of the same name may take to end */
 #define DROPIN_MTU 1420 /* fits 1500 with IPv6 outside, as wireguard-go has it */
 
-/* Best effort: it works with what the kernel chose, only with more delay. */
-static void tun_settle(const char *name)
+/* Best effort: it works with what the kernel chose, only with more delay. queue_len 0: as it is. */
+static void tun_settle(const char *name, uint32_t queue_len)
 {
 	struct link l;
 
 	if (link_open(&l) != OK)
 		return;
-	if (link_set(&l, link_index(name), false, DROPIN_MTU, TUN_QUEUE_LEN) != OK)
+	if (link_set(&l, link_index(name), false, DROPIN_MTU, queue_len) != OK)
 		log_warn("MTU and queue length of %s stay as they are", name);
 	link_close(&l);
 }
@@ -109,14 +110,17 @@ static int tun_begin(struct dropin *d)
 		errno = EINVAL;
 	} else {
 		e = tun_open(name, d->plane.n_workers, kind, d->tun_fds);
-		if (e == OK)
-			tun_settle(kind->name);
+		if (e != OK && errno == EINVAL && d->plane.n_workers > 1) { /* it is there, with one queue */
+			d->plane.n_workers = 1;
+			e = tun_open(name, 1, kind, d->tun_fds);
+		}
 	}
 	if (e != OK) {
 		fprintf(stderr, "mvpn-tunnel: the TUN device %s cannot be made: %s\n", d->name, strerror(errno));
 		return 1;
 	}
 	memcpy(d->name, kind->name, sizeof(d->name));
+	tun_settle(d->name, env_text("WG_TUN_FD") != NULL ? 0 : TUN_QUEUE_LEN);
 	d->tun_fd = fcntl(d->tun_fds[0], F_DUPFD_CLOEXEC, 3);
 	return d->tun_fd < 0;
 }
@@ -244,6 +248,7 @@ enum {
 	FD_SIGNAL,
 	FD_INOTIFY,
 	FD_NETMON,
+	FD_TUN,
 	FD_UAPI,
 	FD_CONNECTIONS,
 	FDS = FD_CONNECTIONS + UAPI_CONNECTIONS_MAX
@@ -257,12 +262,15 @@ static void loop(struct dropin *d)
 		p[FD_SIGNAL] = (struct pollfd){d->signal_fd, POLLIN, 0};
 		p[FD_INOTIFY] = (struct pollfd){d->inotify_fd, POLLIN, 0};
 		p[FD_NETMON] = (struct pollfd){d->netmon.fd, POLLIN, 0};
+		/* Elsewhere its end is heard here; at home by netmon, and packets wake one the less. */
+		p[FD_TUN] = (struct pollfd){d->netmon.index == 0 ? d->tun_fd : -1, 0, 0};
 		p[FD_UAPI] = (struct pollfd){d->uapi.listen_fd, POLLIN, 0};
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
-			p[FD_CONNECTIONS + i] = (struct pollfd){d->uapi.connections[i].fd, POLLIN, 0};
+			p[FD_CONNECTIONS + i] = (struct pollfd){
+				d->uapi.connections[i].fd, uapi_waits_for(&d->uapi.connections[i]), 0};
 		if (poll(p, FDS, d->netmon.index == 0 ? NETMON_LOOK_MS : -1) < 0 && errno != EINTR)
 			return;
-		if (p[FD_SIGNAL].revents != 0)
+		if (p[FD_SIGNAL].revents != 0 || p[FD_TUN].revents != 0)
 			d->stop = true;
 		if (p[FD_INOTIFY].revents != 0)
 			on_inotify(d);
@@ -272,7 +280,7 @@ static void loop(struct dropin *d)
 			device_look(d);
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
 			if (p[FD_CONNECTIONS + i].revents != 0)
-				uapi_read(&d->uapi, &d->uapi.connections[i], &d->device);
+				uapi_serve(&d->uapi, &d->uapi.connections[i], &d->device);
 		if (p[FD_UAPI].revents != 0)
 			uapi_accept(&d->uapi);
 	}
@@ -305,6 +313,19 @@ static int run(struct dropin *d)
 	return 0;
 }
 
+/* One whose interface has just been deleted is about to end. */
+static bool name_taken(const char *name)
+{
+	for (int i = 0; i < ENDING_MS / 10; i++) {
+		if (!uapi_taken(name))
+			return false;
+		if (link_index(name) != 0)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return true;
+}
+
 static int begin(struct dropin *d)
 {
 	const int n_workers = env_number("MVPN_WORKERS", WORKERS_MAX, 0);
@@ -315,6 +336,11 @@ static int begin(struct dropin *d)
 	int code;
 	enum err e;
 
+	/* Before its device is touched: to open that is to take packets of another who has it. */
+	if (env_text("WG_UAPI_FD") == NULL && name_taken(d->name)) {
+		fprintf(stderr, "mvpn-tunnel: somebody has %s already\n", d->name);
+		return 1;
+	}
 	/* The workers are made with the number of queues that the TUN device has. */
 	d->plane.n_workers = env_text("WG_TUN_FD") != NULL ? 1 : plane_workers(&conf);
 	if (tun_begin(d) != 0 || uapi_begin(d) != 0)

@@ -351,8 +351,7 @@ def test_conf_files(world, tmp_path):
     ("set=1\npublic_key=" + "11" * 32 + "\npersistent_keepalive_interval=65536\n\n", -22),
     ("set=1\npublic_key=" + "11" * 32 + "\nprotocol_version=2\n\n", -22),
     ("set=1\npublic_key=" + "11" * 32 + "\nremove=maybe\n\n", -22),
-    ("get=2\n\n", -71),
-    ("hello\n\n", -71),
+    ("get=1\nlisten_port=1\n\n", -22),
 ])
 def test_errno(world, request_text, errno):
     i = world.interface(world.left, OURS, 1)
