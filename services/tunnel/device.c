@@ -260,7 +260,9 @@ static int sockets_open(struct device *d)
 int device_port_set(struct device *d, uint16_t port)
 {
 	d->port = port;
-	return d->up ? sockets_open(d) : 0;
+	if (d->up)
+		return sockets_open(d);
+	return d->wanted_up ? device_up(d) : 0;
 }
 
 int device_mark_set(struct device *d, uint32_t mark)
@@ -323,6 +325,7 @@ int device_up(struct device *d)
 {
 	int e;
 
+	d->wanted_up = true;
 	if (d->up)
 		return 0;
 	e = sockets_open(d);
@@ -335,6 +338,7 @@ int device_up(struct device *d)
 
 void device_down(struct device *d)
 {
+	d->wanted_up = false;
 	if (!d->up)
 		return;
 	d->up = false;

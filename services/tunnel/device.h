@@ -28,6 +28,7 @@ struct change;
 struct device {
 	struct plane *plane;
 	bool up;
+	bool wanted_up; /* and not up: its port was not to be had */
 	bool has_key;
 	uint8_t static_sk[WG_KEY_SIZE], static_pk[WG_KEY_SIZE];
 	uint16_t port; /* wanted, and the one in use while up */

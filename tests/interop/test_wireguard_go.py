@@ -380,6 +380,13 @@ def test_port_in_use(world):
     b.up()
     wait_until(lambda: b.dump()[0] != 0, "a port of its own")
     assert b.uapi("set=1\nlisten_port=5001\n\n") == ["errno=-98"]
+    # One that could not have its port when it came up takes the next that it is given.
+    c = world.interface(world.left, OURS, 3)
+    c.set("listen-port", "5001")
+    c.up()
+    assert c.uapi("set=1\nlisten_port=5001\n\n") == ["errno=-98"]
+    c.set("listen-port", "5003")
+    assert world.left.run("ss", "-Huln", "sport = :5003").stdout != ""
 
 
 def test_thousands_of_peers(world, tmp_path):
