@@ -216,10 +216,13 @@ static void device_look(struct dropin *d)
 {
 	const struct netmon before = d->netmon;
 
-	if (tun_name(d->tun_fd, d->name) != OK)
+	if (tun_name(d->tun_fd, d->name) != OK) {
 		d->stop = true;
-	else if (netmon_look(&d->netmon, d->name, d->tun_fd) == OK &&
-		(before.up != d->netmon.up || before.mtu != d->netmon.mtu))
+		return;
+	}
+	if (netmon_look(&d->netmon, d->name, d->tun_fd) != OK)
+		d->netmon.up = true; /* without the right to look: better a socket too many than none */
+	if (before.up != d->netmon.up || before.mtu != d->netmon.mtu)
 		link_follow(d);
 }
 

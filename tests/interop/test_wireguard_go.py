@@ -451,6 +451,26 @@ def test_renamed_and_moved(world):
     assert a.process.wait(20) == 0, "it keeps no namespace alive, and ends with its interface"
 
 
+def test_moved_to_where_it_may_not_look(world, tmp_path):
+    """Without CAP_SYS_ADMIN no namespace can be entered: it is taken to be up there, and its end is seen."""
+    weak = tmp_path / "weak"
+    weak.write_text(f'#!/bin/sh\nexec setpriv --bounding-set -sys_admin {OURS} "$@"\n')
+    weak.chmod(0o755)
+    a, _ = world.pair(left=str(weak))
+    reaches(world.left, "10.9.0.2")
+    inside = world.left.name + "i"
+    run("ip", "netns", "add", inside)
+    try:
+        world.left.ip("link", "set", a.name, "netns", inside)
+        run("ip", "-n", inside, "addr", "add", "10.9.0.1/24", "dev", a.name)
+        run("ip", "-n", inside, "link", "set", a.name, "up")
+        wait_until(lambda: run("ip", "netns", "exec", inside, "ping", "-c1", "-W1", "10.9.0.2",
+                               check=False).returncode == 0, "reached from inside")
+    finally:
+        run("ip", "netns", "del", inside)
+    assert a.process.wait(20) == 0
+
+
 def test_ends_with_its_interface(world):
     i = world.interface(world.left, OURS, 1).up()
     world.left.ip("link", "del", i.name)
