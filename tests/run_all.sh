@@ -80,6 +80,7 @@ check "clang builds without a warning" make --no-print-directory -j"$jobs" CC=cl
 check "lint" make --no-print-directory lint
 check "pure cores" make --no-print-directory pure
 check "numbered requirements have code and test" make --no-print-directory trace
+check "ten minutes of fuzzing from a seed" make --no-print-directory soak
 for stage in integration interop e2e; do
 	python "$stage" "tests/$stage"
 done

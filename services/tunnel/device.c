@@ -260,7 +260,9 @@ static int sockets_open(struct device *d)
 int device_port_set(struct device *d, uint16_t port)
 {
 	d->port = port;
-	return d->up ? sockets_open(d) : 0;
+	if (d->up)
+		return sockets_open(d);
+	return d->wanted_up ? device_up(d) : 0;
 }
 
 int device_mark_set(struct device *d, uint32_t mark)
@@ -297,8 +299,11 @@ static void wake_peers(struct worker *w, void *arg)
 		if (p == NULL)
 			continue;
 		interval = p->session.persistent;
+		session_clear(&p->session, &w->env); /* what was begun without a socket went nowhere */
 		session_persistent_set(&p->session, &w->env, w->now, DUR_S(0));
 		session_persistent_set(&p->session, &w->env, w->now, interval);
+		if (p->staged != NULL)
+			session_initiate(&p->session, &w->env, w->now);
 		peer_touched(w, p);
 	}
 }
@@ -320,6 +325,7 @@ int device_up(struct device *d)
 {
 	int e;
 
+	d->wanted_up = true;
 	if (d->up)
 		return 0;
 	e = sockets_open(d);
@@ -332,6 +338,7 @@ int device_up(struct device *d)
 
 void device_down(struct device *d)
 {
+	d->wanted_up = false;
 	if (!d->up)
 		return;
 	d->up = false;
@@ -380,7 +387,7 @@ int device_peer_add(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint
 	if (d->removes)
 		device_commit(d);
 	if (number == DEVICE_PEERS_MAX || directory_add(&d->numbers, pk, 0, number) != OK)
-		return -ENOSPC;
+		return -EINVAL;
 	if (d->n_free > 0)
 		d->n_free--;
 	else

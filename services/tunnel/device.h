@@ -28,6 +28,7 @@ struct change;
 struct device {
 	struct plane *plane;
 	bool up;
+	bool wanted_up; /* and not up: its port was not to be had */
 	bool has_key;
 	uint8_t static_sk[WG_KEY_SIZE], static_pk[WG_KEY_SIZE];
 	uint16_t port; /* wanted, and the one in use while up */
@@ -64,7 +65,7 @@ void device_sources_forget(struct device *d);
 
 /* False: none such. */
 bool device_peer_find(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint32_t *ret_number);
-/* -ENOSPC */
+/* -EINVAL: no room, as wireguard-go has it. */
 int device_peer_add(struct device *d, const uint8_t pk[static WG_KEY_SIZE], uint32_t *ret_number);
 void device_peer_remove(struct device *d, uint32_t number);
 void device_peers_clear(struct device *d);

@@ -5,13 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -25,10 +23,6 @@
 #include "link.h"
 #include "netmon.h"
 #include "uapi.h"
-
-#ifndef TUNGETDEVNETNS
-#define TUNGETDEVNETNS _IO('T', 227)
-#endif
 
 struct dropin {
 	char name[IFNAMSIZ];
@@ -86,16 +80,17 @@ static int env_number(const char *name, int max, int otherwise)
 	return *end == '\0' && v >= 0 && v <= max ? (int)v : -1;
 }
 
+#define ENDING_MS 1000	/* so long another of the same name may take to end */
 #define DROPIN_MTU 1420 /* fits 1500 with IPv6 outside, as wireguard-go has it */
 
-/* Best effort: it works with what the kernel chose, only with more delay. */
-static void tun_settle(const char *name)
+/* Best effort: it works with what the kernel chose, only with more delay. queue_len 0: as it is. */
+static void tun_settle(const char *name, uint32_t queue_len)
 {
 	struct link l;
 
 	if (link_open(&l) != OK)
 		return;
-	if (link_set(&l, link_index(name), false, DROPIN_MTU, TUN_QUEUE_LEN) != OK)
+	if (link_set(&l, link_index(name), false, DROPIN_MTU, queue_len) != OK)
 		log_warn("MTU and queue length of %s stay as they are", name);
 	link_close(&l);
 }
@@ -115,14 +110,17 @@ static int tun_begin(struct dropin *d)
 		errno = EINVAL;
 	} else {
 		e = tun_open(name, d->plane.n_workers, kind, d->tun_fds);
-		if (e == OK)
-			tun_settle(kind->name);
+		if (e != OK && errno == EINVAL && d->plane.n_workers > 1) { /* it is there, with one queue */
+			d->plane.n_workers = 1;
+			e = tun_open(name, 1, kind, d->tun_fds);
+		}
 	}
 	if (e != OK) {
 		fprintf(stderr, "mvpn-tunnel: the TUN device %s cannot be made: %s\n", d->name, strerror(errno));
 		return 1;
 	}
 	memcpy(d->name, kind->name, sizeof(d->name));
+	tun_settle(d->name, env_text("WG_TUN_FD") != NULL ? 0 : TUN_QUEUE_LEN);
 	d->tun_fd = fcntl(d->tun_fds[0], F_DUPFD_CLOEXEC, 3);
 	return d->tun_fd < 0;
 }
@@ -213,21 +211,19 @@ static void link_follow(struct dropin *d)
 		log_error("the port cannot be bound: %s", strerror(-e));
 }
 
-/* It left this namespace: deleted, or moved to another, where we follow (the sockets stay). */
-static void device_left(struct dropin *d)
+/* It left this namespace: deleted, or moved to another, where we look after it (the sockets stay). */
+static void device_look(struct dropin *d)
 {
-	int netns_fd;
+	const struct netmon before = d->netmon;
 
-	netmon_close(&d->netmon);
 	if (tun_name(d->tun_fd, d->name) != OK) {
 		d->stop = true;
 		return;
 	}
-	netns_fd = ioctl(d->tun_fd, TUNGETDEVNETNS);
-	if (netns_fd < 0 || netmon_open(&d->netmon, d->name, netns_fd) != OK)
-		log_warn("the interface went to another namespace and cannot be watched there");
-	if (netns_fd >= 0)
-		close(netns_fd);
+	if (netmon_look(&d->netmon, d->name, d->tun_fd) != OK)
+		d->netmon.up = true; /* without the right to look: better a socket too many than none */
+	if (before.up != d->netmon.up || before.mtu != d->netmon.mtu)
+		link_follow(d);
 }
 
 static void on_netmon(struct dropin *d)
@@ -238,8 +234,6 @@ static void on_netmon(struct dropin *d)
 		device_sources_forget(&d->device);
 	if ((events & NETMON_LINK) != 0)
 		link_follow(d);
-	if ((events & NETMON_GONE) != 0)
-		device_left(d);
 }
 
 /* The socket's file was removed: that is how to tell wireguard-go to end. */
@@ -257,6 +251,7 @@ enum {
 	FD_SIGNAL,
 	FD_INOTIFY,
 	FD_NETMON,
+	FD_TUN,
 	FD_UAPI,
 	FD_CONNECTIONS,
 	FDS = FD_CONNECTIONS + UAPI_CONNECTIONS_MAX
@@ -270,20 +265,25 @@ static void loop(struct dropin *d)
 		p[FD_SIGNAL] = (struct pollfd){d->signal_fd, POLLIN, 0};
 		p[FD_INOTIFY] = (struct pollfd){d->inotify_fd, POLLIN, 0};
 		p[FD_NETMON] = (struct pollfd){d->netmon.fd, POLLIN, 0};
+		/* Elsewhere its end is heard here; at home by netmon, and packets wake one the less. */
+		p[FD_TUN] = (struct pollfd){d->netmon.index == 0 ? d->tun_fd : -1, 0, 0};
 		p[FD_UAPI] = (struct pollfd){d->uapi.listen_fd, POLLIN, 0};
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
-			p[FD_CONNECTIONS + i] = (struct pollfd){d->uapi.connections[i].fd, POLLIN, 0};
-		if (poll(p, FDS, -1) < 0 && errno != EINTR)
+			p[FD_CONNECTIONS + i] = (struct pollfd){
+				d->uapi.connections[i].fd, uapi_waits_for(&d->uapi.connections[i]), 0};
+		if (poll(p, FDS, d->netmon.index == 0 ? NETMON_LOOK_MS : -1) < 0 && errno != EINTR)
 			return;
-		if (p[FD_SIGNAL].revents != 0)
+		if (p[FD_SIGNAL].revents != 0 || p[FD_TUN].revents != 0)
 			d->stop = true;
 		if (p[FD_INOTIFY].revents != 0)
 			on_inotify(d);
 		if (p[FD_NETMON].revents != 0)
 			on_netmon(d);
+		if (d->netmon.index == 0)
+			device_look(d);
 		for (int i = 0; i < UAPI_CONNECTIONS_MAX; i++)
 			if (p[FD_CONNECTIONS + i].revents != 0)
-				uapi_read(&d->uapi, &d->uapi.connections[i], &d->device);
+				uapi_serve(&d->uapi, &d->uapi.connections[i], &d->device);
 		if (p[FD_UAPI].revents != 0)
 			uapi_accept(&d->uapi);
 	}
@@ -298,7 +298,7 @@ static int run(struct dropin *d)
 	if (e == OK)
 		e = device_init(&d->device, &d->plane, d->tun_fds);
 	if (e == OK)
-		e = netmon_open(&d->netmon, d->name, -1);
+		e = netmon_open(&d->netmon, d->name, d->tun_fd);
 	if (e != OK) {
 		log_error("cannot start: %s", err_str(e));
 		return 1;
@@ -316,6 +316,19 @@ static int run(struct dropin *d)
 	return 0;
 }
 
+/* One whose interface has just been deleted is about to end. */
+static bool name_taken(const char *name)
+{
+	for (int i = 0; i < ENDING_MS / 10; i++) {
+		if (!uapi_taken(name))
+			return false;
+		if (link_index(name) != 0)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return true;
+}
+
 static int begin(struct dropin *d)
 {
 	const int n_workers = env_number("MVPN_WORKERS", WORKERS_MAX, 0);
@@ -326,6 +339,11 @@ static int begin(struct dropin *d)
 	int code;
 	enum err e;
 
+	/* Before its device is touched: to open that is to take packets of another who has it. */
+	if (env_text("WG_UAPI_FD") == NULL && name_taken(d->name)) {
+		fprintf(stderr, "mvpn-tunnel: somebody has %s already\n", d->name);
+		return 1;
+	}
 	/* The workers are made with the number of queues that the TUN device has. */
 	d->plane.n_workers = env_text("WG_TUN_FD") != NULL ? 1 : plane_workers(&conf);
 	if (tun_begin(d) != 0 || uapi_begin(d) != 0)

@@ -73,7 +73,7 @@ enum err link_set(struct link *l, int index, bool up, uint32_t mtu, uint32_t txq
 	h->nlmsg_type = RTM_NEWLINK;
 	i = mnl_nlmsg_put_extra_header(h, sizeof(*i));
 	i->ifi_index = index;
-	i->ifi_change = IFF_UP;
+	i->ifi_change = up ? IFF_UP : 0;
 	i->ifi_flags = up ? IFF_UP : 0;
 	if (mtu != 0)
 		mnl_attr_put_u32(h, IFLA_MTU, mtu);

@@ -468,7 +468,8 @@ static void node_stop(void *state)
 int node_main(int argc, char **argv)
 {
 	static struct service_spec spec = {.role = ROLE_TUNNEL,
-		.what = "Moves packets: WireGuard sessions, circuits, the exit, the client's device.",
+		.what = "Moves packets: WireGuard sessions, circuits, the exit, the client's device.\n"
+			"With the name of an interface instead it is a WireGuard in user space; -h says more.",
 		.conf_size = sizeof(struct node_conf),
 		.inbox = &inbox,
 		.init = node_init,

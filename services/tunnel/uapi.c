@@ -199,16 +199,19 @@ static int get(struct device *d, FILE *f)
 	return 0;
 }
 
-void uapi_request(struct device *d, char *request, FILE *f)
+bool uapi_request(struct device *d, char *request, FILE *f)
 {
 	char *rest = strchr(request, '\n');
-	int e = -EPROTO;
+	int e;
 
 	if (rest != NULL)
 		*rest++ = '\0';
 	if (strcmp(request, "get=1") == 0)
-		e = rest == NULL || rest[0] == '\0' ? get(d, f) : -EPROTO;
+		e = rest == NULL || rest[0] == '\0' ? get(d, f) : -EINVAL;
 	else if (strcmp(request, "set=1") == 0)
 		e = rest == NULL ? 0 : set(d, rest);
+	else
+		return false;
 	fprintf(f, "errno=%d\n\n", e);
+	return true;
 }

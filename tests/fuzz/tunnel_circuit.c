@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Clients that open, close and use legs in any order, next hops that answer what they like, against
- * a slow model: what comes back goes to the leg whose initiation named that index, or nowhere. */
+ * a slow model: what comes back goes to the leg whose initiation named that index, or nowhere. Frames and
+ * messages are made here, or stand in the input byte by byte. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "services/tunnel/core/circuit.h"
+#include "services/tunnel/core/frame.h"
 #include "services/tunnel/core/messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -14,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 #define NODES 4
 #define INDICES 16
 #define SLOTS 16
+#define RAW 0xf8 /* steps from here on: (.., length, who, ..), bytes */
 
 /* Who last had an initiation with this (node, index) forwarded, and until when it may be used. */
 static struct {
@@ -60,21 +63,29 @@ static void extend(uint8_t a, uint8_t b)
 		incarnation[session][slot]++;
 }
 
-static void forward(uint8_t a, uint8_t b, uint8_t kind)
+/* [P-4], told apart from wg_message_type(). */
+static bool well_formed(const uint8_t *m, size_t len)
 {
-	uint32_t session = a % SESSIONS, index = a / SESSIONS % INDICES;
-	uint16_t slot = b % SLOTS;
+	static const size_t sizes[] = {0, 148, 92, 64};
+
+	if (len < 32 || m[1] != 0 || m[2] != 0 || m[3] != 0)
+		return false;
+	return m[0] == 4 || (m[0] >= 1 && m[0] <= 3 && len == sizes[m[0]]);
+}
+
+static void pass_forward(uint32_t session, uint16_t slot, const uint8_t *m, size_t len)
+{
 	const struct circuit_leg *leg;
-	uint8_t m[160];
-	size_t len = message(m, kind % 6, index, kind / 6 % 8);
+	uint32_t index;
 	unsigned int n;
 
 	if (circuit_forward(&c, now, session, slot, m, len, &leg) != OK)
 		return;
-	if (leg->session != session || leg->slot != slot)
+	if (leg->session != session || leg->slot != slot || !well_formed(m, len))
 		abort();
 	n = leg->next.addr.ip[3];
-	if (kind % 6 != WG_INITIATION)
+	index = m[0] == WG_INITIATION ? le32_get(m + 4) : INDICES;
+	if (index >= INDICES)
 		return;
 	/* not taken from a leg that still had it */
 	if (model[n][index].known && !mono_reached(model[n][index].surely_until, now) &&
@@ -92,22 +103,55 @@ static void forward(uint8_t a, uint8_t b, uint8_t kind)
 	model[n][index].at_most_until = mono_add(now, (dur_t){2 * CIRCUIT_INDEX_LIFE.ns});
 }
 
-static void back(uint8_t a, uint8_t kind)
+static void forward(uint8_t a, uint8_t b, uint8_t kind)
 {
-	unsigned int n = a % NODES, index = a / NODES % INDICES;
+	uint8_t m[160];
+	size_t len = message(m, kind % 6, a / SESSIONS % INDICES, kind / 6 % 8);
+
+	pass_forward(a % SESSIONS, b % SLOTS, m, len);
+}
+
+static void pass_back(unsigned int n, const uint8_t *m, size_t len)
+{
 	const struct net_endpoint from = node(n).ep4;
 	const struct circuit_leg *leg;
-	uint8_t m[160];
-	size_t len = message(m, kind % 6, index, kind / 6 % 8);
+	uint32_t index;
 
 	if (circuit_back(&c, now, &from, m, len, &leg) != OK)
 		return;
-	if (kind % 6 == WG_INITIATION || !model[n][index].known ||
-		leg->session != model[n][index].session || leg->slot != model[n][index].slot ||
-		incarnation[leg->session][leg->slot] != model[n][index].opened ||
-		mono_reached(model[n][index].at_most_until, now) ||
-		!net_endpoint_eq(&leg->next, &from))
+	if (!well_formed(m, len) || m[0] == WG_INITIATION || !net_endpoint_eq(&leg->next, &from))
 		abort();
+	index = wg_receiver_index(m);
+	if (index < INDICES &&
+		(!model[n][index].known || leg->session != model[n][index].session ||
+			leg->slot != model[n][index].slot ||
+			incarnation[leg->session][leg->slot] != model[n][index].opened ||
+			mono_reached(model[n][index].at_most_until, now)))
+		abort();
+}
+
+static void back(uint8_t a, uint8_t kind)
+{
+	uint8_t m[160];
+	size_t len = message(m, kind % 6, a / NODES % INDICES, kind / 6 % 8);
+
+	pass_back(a % NODES, m, len);
+}
+
+/* As it stands in the input: a payload of a client's, or what a next hop sends. */
+static void raw(uint8_t who, const uint8_t *data, size_t len)
+{
+	uint8_t *copy = malloc(len > 0 ? len : 1);
+	const uint8_t *m;
+	uint16_t slot;
+	size_t m_len;
+
+	memcpy(copy, data, len);
+	if ((who & 0x80) != 0)
+		pass_back(who % NODES, copy, len);
+	else if (frame_kind(copy, len) == FRAME_RELAY && frame_relay_get(copy, len, &slot, &m, &m_len) && slot < SLOTS)
+		pass_forward(who % SESSIONS, slot, m, m_len);
+	free(copy);
 }
 
 static void check(void)
@@ -149,6 +193,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(incarnation, 0, sizeof(incarnation));
 	now.ns = DUR_S(100).ns;
 	for (; len >= 4; data += 4, len -= 4) {
+		if (data[0] >= RAW) {
+			size_t n = data[1] < len - 4 ? data[1] : len - 4;
+
+			raw(data[2], data + 4, n);
+			data += n;
+			len -= n;
+			check();
+			continue;
+		}
 		switch (data[0] % 8) {
 		case 0:
 			extend(data[1], data[2]);

@@ -351,8 +351,7 @@ def test_conf_files(world, tmp_path):
     ("set=1\npublic_key=" + "11" * 32 + "\npersistent_keepalive_interval=65536\n\n", -22),
     ("set=1\npublic_key=" + "11" * 32 + "\nprotocol_version=2\n\n", -22),
     ("set=1\npublic_key=" + "11" * 32 + "\nremove=maybe\n\n", -22),
-    ("get=2\n\n", -71),
-    ("hello\n\n", -71),
+    ("get=1\nlisten_port=1\n\n", -22),
 ])
 def test_errno(world, request_text, errno):
     i = world.interface(world.left, OURS, 1)
@@ -381,6 +380,13 @@ def test_port_in_use(world):
     b.up()
     wait_until(lambda: b.dump()[0] != 0, "a port of its own")
     assert b.uapi("set=1\nlisten_port=5001\n\n") == ["errno=-98"]
+    # One that could not have its port when it came up takes the next that it is given.
+    c = world.interface(world.left, OURS, 3)
+    c.set("listen-port", "5001")
+    c.up()
+    assert c.uapi("set=1\nlisten_port=5001\n\n") == ["errno=-98"]
+    c.set("listen-port", "5003")
+    assert world.left.run("ss", "-Huln", "sport = :5003").stdout != ""
 
 
 def test_thousands_of_peers(world, tmp_path):
@@ -414,6 +420,9 @@ def test_renamed_and_moved(world):
     world.left.ip("link", "set", a.name, "name", "wgnew")
     world.left.ip("link", "set", "wgnew", "up")
     reaches(world.left, "10.9.0.2")
+    def sockets():
+        return world.left.run("ss", "-Huln", "sport = :5001").stdout != ""
+
     # Into another namespace: the UDP socket stays where it was made.
     inside = world.left.name + "i"
     run("ip", "netns", "add", inside)
@@ -422,10 +431,44 @@ def test_renamed_and_moved(world):
         run("ip", "-n", inside, "addr", "add", "10.9.0.1/24", "dev", "wgnew")
         run("ip", "-n", inside, "link", "set", "wgnew", "up")
         wait_until(lambda: run("ip", "netns", "exec", inside, "ping", "-c1", "-W1", "10.9.0.2",
-                               check=False).returncode == 0, "reached from inside")
-        assert world.left.run("ss", "-Huln", "sport = :5001").stdout != ""
+                               check=False).returncode == 0, "reached from inside",
+                   4)  # what was begun before it was seen to be up is begun anew, not after REKEY_TIMEOUT
+        assert sockets()
+        run("ip", "-n", inside, "link", "set", "wgnew", "down")
+        wait_until(lambda: not sockets(), "it is seen to be down there")
+        run("ip", "-n", inside, "link", "set", "wgnew", "up")
+        wait_until(sockets, "it is seen to be up there")
+        # Back, and away again.
+        run("ip", "-n", inside, "link", "set", "wgnew", "netns", world.left.name)
+        world.left.ip("addr", "add", "10.9.0.1/24", "dev", "wgnew")
+        world.left.ip("link", "set", "wgnew", "up")
+        reaches(world.left, "10.9.0.2")
+        world.left.ip("link", "set", "wgnew", "down")
+        wait_until(lambda: not sockets(), "it is seen to be down here")
+        world.left.ip("link", "set", "wgnew", "netns", inside)
     finally:
         run("ip", "netns", "del", inside)
+    assert a.process.wait(20) == 0, "it keeps no namespace alive, and ends with its interface"
+
+
+def test_moved_to_where_it_may_not_look(world, tmp_path):
+    """Without CAP_SYS_ADMIN no namespace can be entered: it is taken to be up there, and its end is seen."""
+    weak = tmp_path / "weak"
+    weak.write_text(f'#!/bin/sh\nexec setpriv --bounding-set -sys_admin {OURS} "$@"\n')
+    weak.chmod(0o755)
+    a, _ = world.pair(left=str(weak))
+    reaches(world.left, "10.9.0.2")
+    inside = world.left.name + "i"
+    run("ip", "netns", "add", inside)
+    try:
+        world.left.ip("link", "set", a.name, "netns", inside)
+        run("ip", "-n", inside, "addr", "add", "10.9.0.1/24", "dev", a.name)
+        run("ip", "-n", inside, "link", "set", a.name, "up")
+        wait_until(lambda: run("ip", "netns", "exec", inside, "ping", "-c1", "-W1", "10.9.0.2",
+                               check=False).returncode == 0, "reached from inside")
+    finally:
+        run("ip", "netns", "del", inside)
+    assert a.process.wait(20) == 0
 
 
 def test_ends_with_its_interface(world):

@@ -142,10 +142,10 @@ class Namespace:
 class Interface:
     """A userspace WireGuard in a namespace. program: OURS or THEIRS."""
 
-    def __init__(self, ns, program, inner, env=None, log="verbose", handed=None):
+    def __init__(self, ns, program, inner, env=None, log="verbose", handed=None, name=None):
         """handed: flags of a TUN device that is made here; it and the socket are given to the program."""
         self.ns, self.program, self.inner = ns, program, inner
-        self.name = f"w{os.getpid()}x{next(_numbers)}"[:15]
+        self.name = name or f"w{os.getpid()}x{next(_numbers)}"[:15]
         self.private = genkey()
         self.public = pubkey(self.private)
         self.log_path = f"/tmp/{self.name}.log"
@@ -159,7 +159,8 @@ class Interface:
                 env=env, pass_fds=fds)
         for fd in fds:
             os.close(fd)
-        wait_until(lambda: os.path.exists(self.socket_path) and self.there(), f"{program} is there")
+        wait_until(lambda: self.there() and ns.run("wg", "show", self.name, check=False).returncode == 0,
+                   f"{program} is there")
         self.set("private-key", "/dev/stdin", input=self.private)
         for a in inner:
             ns.ip("addr", "add", a, "dev", self.name, *(["nodad"] if ":" in a else []))
@@ -168,11 +169,15 @@ class Interface:
     def socket_path(self):
         return f"/var/run/wireguard/{self.name}.sock"
 
+    def link(self):
+        return self.ns.ip("link", "show", self.name, check=False).stdout
+
     def there(self):
-        return self.ns.ip("link", "show", self.name, check=False).returncode == 0
+        return self.link() != ""
 
     def up(self, mtu=1420):
-        self.ns.ip("link", "set", self.name, "mtu", str(mtu), "up")
+        """mtu None: as it is."""
+        self.ns.ip("link", "set", self.name, *(["mtu", str(mtu)] if mtu else []), "up")
         return self
 
     def set(self, *words, **more):

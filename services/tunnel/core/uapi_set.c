@@ -101,9 +101,9 @@ static int on_listen_port(struct uapi_setting *s, const char *v)
 
 static int on_fwmark(struct uapi_setting *s, const char *v)
 {
-	uint32_t mark = 0;
+	uint32_t mark;
 
-	if (v[0] != '\0' && !number_parse(v, UINT32_MAX, &mark))
+	if (!number_parse(v, UINT32_MAX, &mark))
 		return -EINVAL;
 	return s->ops->mark_set(s->ctx, mark);
 }
@@ -213,7 +213,7 @@ static int on_allowed_ip(struct uapi_setting *s, const char *v)
 	struct net_prefix p;
 	int e;
 
-	if (!prefix_parse(v + (v[0] == '-' || v[0] == '+'), &p))
+	if (!prefix_parse(v + remove, &p))
 		return -EINVAL;
 	if (!peer_wanted(s, &e))
 		return e;
