@@ -85,7 +85,7 @@ OF_PEER = {"preshared key", "ss"}  # what an initiation needs
 OF_SESSION = {"sending key", "receiving key"}
 
 
-@pytest.mark.parametrize("aead", ["ipsec-mb", "sodium"])
+@pytest.mark.parametrize("aead", ["ipsec-mb", "openssl", "sodium"])
 def test_a_peer_that_is_removed_leaves_nothing(world, aead):
     r = Responder(world, {"MVPN_AEAD": aead})
     assert r.found() == OF_PEER | OF_SESSION, "of the handshake only what is needed"

@@ -44,6 +44,14 @@ static bool start(EVP_CIPHER_CTX *c, const struct aead_key *key, size_t i, uint6
 	return EVP_CipherInit_ex(c, NULL, NULL, i == 0 ? key->secret_key : NULL, nonce, -1) == 1;
 }
 
+/* A context keeps its key: another's in its place, so that none stays when its session is gone. */
+static void forget(EVP_CIPHER_CTX *c)
+{
+	static const uint8_t nothing[AEAD_KEY_SIZE];
+
+	BUG_ON(EVP_CipherInit_ex(c, NULL, NULL, nothing, NULL, -1) != 1);
+}
+
 static void seal(void *state, const struct aead_key *key, struct aead_op *ops, size_t n)
 {
 	EVP_CIPHER_CTX *c = ((struct openssl_state *)state)->seal;
@@ -58,6 +66,7 @@ static void seal(void *state, const struct aead_key *key, struct aead_op *ops, s
 		BUG_ON(EVP_EncryptFinal_ex(c, b + len, &out) != 1);
 		BUG_ON(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_SIZE, b + len) != 1);
 	}
+	forget(c);
 }
 
 static void open(void *state, const struct aead_key *key, struct aead_op *ops, size_t n)
@@ -74,6 +83,7 @@ static void open(void *state, const struct aead_key *key, struct aead_op *ops, s
 			    (len == 0 || EVP_DecryptUpdate(c, b, &out, b, len) == 1) &&
 			    EVP_DecryptFinal_ex(c, nothing, &out) == 1;
 	}
+	forget(c);
 }
 
 const struct aead_backend aead_openssl = {"openssl", state_size, init, done, seal, open};
