@@ -287,8 +287,12 @@ static void *worker_run(void *arg)
 	struct worker *w = arg;
 
 	w->now = mono_now();
-	while (!w->stop)
+	while (!w->stop) {
 		turn(w);
+		/* Where hops share a processor the next one has work now: in turns of the backlog's size a packet
+		 * waits for each hop less long than in slices of the scheduler's. */
+		sched_yield();
+	}
 	return NULL;
 }
 
