@@ -134,29 +134,58 @@ uint32_t ip_dst_hash(const uint8_t *pkt, const struct ip_packet *p)
 }
 
 /* --- sums ------------------------------------------------------------------------------------ */
+typedef uint64_t quad __attribute__((vector_size(32)));
+typedef uint64_t quad_bytes __attribute__((vector_size(32), aligned(1), may_alias));
+
+/* Both halves of each 64-bit word go to sums of their own: no carry is lost below 2^32 words. 2^32 = 1
+ * modulo 2^16 - 1, so words of any width may simply be added. */
+static inline __attribute__((always_inline)) uint64_t sum_blocks(const uint8_t *b, size_t n)
+{
+	quad s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+	uint64_t s;
+
+	for (; n > 0; b += 64, n--) {
+		const quad x = *(const quad_bytes *)b, y = *(const quad_bytes *)(b + 32);
+
+		s0 += x & UINT32_MAX;
+		s1 += x >> 32;
+		s2 += y & UINT32_MAX;
+		s3 += y >> 32;
+	}
+	s0 += s1 + s2 + s3;
+	s = s0[0] + s0[1] + s0[2] + s0[3];
+	return (uint32_t)s + (s >> 32);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static uint64_t sum_blocks_avx2(const uint8_t *b, size_t n)
+{
+	return sum_blocks(b, n);
+}
+#endif
+
+static uint64_t sum_blocks_here(const uint8_t *b, size_t n)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx2"))
+		return sum_blocks_avx2(b, n);
+#endif
+	return sum_blocks(b, n);
+}
+
 uint64_t ip_sum(const void *p, size_t len, uint64_t sum)
 {
 	const uint8_t *b = p;
-	unsigned __int128 s0 = sum, s1 = 0;
+	const size_t blocks = len / 64;
+	uint64_t tail = 0;
 
-	for (; len >= 32; b += 32, len -= 32) {
-		s0 += le64_get(b);
-		s1 += le64_get(b + 8);
-		s0 += le64_get(b + 16);
-		s1 += le64_get(b + 24);
-	}
-	for (; len >= 8; b += 8, len -= 8)
-		s0 += le64_get(b);
-	if (len > 0) {
-		uint64_t tail = 0;
-
+	if (blocks > 0)
+		sum += sum_blocks_here(b, blocks);
+	for (b += 64 * blocks, len %= 64; len >= 8; b += 8, len -= 8)
+		sum += (uint64_t)le32_get(b) + le32_get(b + 4);
+	if (len > 0)
 		memcpy(&tail, b, len);
-		s0 += tail;
-	}
-	s0 += s1;
-	/* 2^32 = 1 modulo 2^16 - 1: the four words may simply be added */
-	return (uint64_t)(uint32_t)s0 + (uint32_t)(s0 >> 32) + (uint32_t)(s0 >> 64) +
-	       (uint32_t)(s0 >> 96);
+	return sum + (uint32_t)tail + (tail >> 32);
 }
 
 uint64_t ip_sum_pseudo(
