@@ -43,6 +43,7 @@ class Daemon:
     """A process on a host; its own CPU time and memory."""
 
     def __init__(self, ns, *argv, env=None, cwd=None):
+        os.makedirs(f"{OUT}/log", exist_ok=True)
         self.log = open(f"{OUT}/log/{ns.name}-{os.path.basename(argv[0])}", "w", encoding="utf-8")
         self.process = subprocess.Popen(["ip", "netns", "exec", ns.name, *argv], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, env={**os.environ, **(env or {})}, cwd=cwd)
