@@ -41,8 +41,8 @@
 #include "udp.h"
 
 #define WORKERS_MAX 64
-/* Messages opened or sealed together, through all layers: what stays in the first-level cache. */
-#define CHUNK 32
+/* Messages opened or sealed together, through all layers: 16 of 1.4 kB stay in a first-level cache of 32 kB. */
+#define CHUNK 16
 #define ARENA_SIZE (1 << 20)	  /* bytes of outgoing trains between two flushes */
 #define ARENA_RESERVE (64 << 10)  /* of it for handshakes and control while a train is being made */
 #define SEND_HEADROOM 64	  /* for the heads of three layers */
