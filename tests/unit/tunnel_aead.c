@@ -119,7 +119,7 @@ static void choose_measures_all(void **state)
 
 	(void)state;
 	assert_int_equal(aead_choose(NULL, seed, clock_ns, aligned_alloc, free, &b, &r), OK);
-	assert_int_equal(r.n, 3);
+	assert_int_equal(r.n, 4);
 	for (size_t i = 0; i < r.n; i++) {
 		if (!r.findings[i].available)
 			continue;
