@@ -142,24 +142,43 @@ INLINE struct number number_of(vec low, vec high, vec above)
 		_mm512_or_si512(_mm512_srli_epi64(high, 24), above)}};
 }
 
-/* Rows of 64 bytes, one a lane, to vectors of their words. */
+/* Rows of 64 bytes, one a lane, to vectors of their words, in three stages of shuffles: in place,
+ * over distances of 1, 2 and 4 vectors. */
+INLINE void transpose_1(vec x[8])
+{
+	for (int i = 0; i < 8; i += 2) {
+		vec a = x[i], b = x[i + 1];
+
+		x[i] = _mm512_unpacklo_epi64(a, b);
+		x[i + 1] = _mm512_unpackhi_epi64(a, b);
+	}
+}
+
+INLINE void transpose_2(vec x[8])
+{
+	for (int i = 0; i < 8; i += i % 2 == 0 ? 1 : 3) {
+		vec a = x[i], b = x[i + 2];
+
+		x[i] = _mm512_shuffle_i64x2(a, b, 0x88);
+		x[i + 2] = _mm512_shuffle_i64x2(a, b, 0xdd);
+	}
+}
+
+INLINE void transpose_3(vec x[8])
+{
+	for (int i = 0; i < 4; i++) {
+		vec a = x[i], b = x[i + 4];
+
+		x[i] = _mm512_shuffle_i64x2(a, b, 0x88);
+		x[i + 4] = _mm512_shuffle_i64x2(a, b, 0xdd);
+	}
+}
+
 INLINE void transpose(vec x[8])
 {
-	vec a[8], b[8];
-
-	for (int i = 0; i < 8; i += 2) {
-		a[i] = _mm512_unpacklo_epi64(x[i], x[i + 1]);
-		a[i + 1] = _mm512_unpackhi_epi64(x[i], x[i + 1]);
-	}
-	for (int i = 0; i < 8; i += 4)
-		for (int k = 0; k < 2; k++) {
-			b[i + k] = _mm512_shuffle_i64x2(a[i + k], a[i + k + 2], 0x88);
-			b[i + k + 2] = _mm512_shuffle_i64x2(a[i + k], a[i + k + 2], 0xdd);
-		}
-	for (int k = 0; k < 4; k++) {
-		x[k] = _mm512_shuffle_i64x2(b[k], b[k + 4], 0x88);
-		x[k + 4] = _mm512_shuffle_i64x2(b[k], b[k + 4], 0xdd);
-	}
+	transpose_1(x);
+	transpose_2(x);
+	transpose_3(x);
 }
 
 /* --- keys and tags ----------------------------------------------------------------------------- */
@@ -303,79 +322,118 @@ INLINE void masks_of(struct lanes *l, uint32_t s, vec above[STEP])
 			_mm512_cmpge_epi64_mask(from, _mm512_set1_epi64(-k * BLOCK)), 1ll << 40);
 }
 
-INLINE void load(struct lanes *l, uint32_t s, bool last, vec x[8], vec above[STEP])
+/* What a step takes, one window a lane. */
+struct windows {
+	vec x[8], above[STEP];
+};
+
+/* Still to be transposed. */
+INLINE void load(struct lanes *l, uint32_t s, bool last, struct windows *w)
 {
 	if (s >= l->first_full && !last) {
 		for (size_t i = 0; i < LANES_MACS; i++)
-			x[i] = _mm512_loadu_si512(window(l, i, s));
+			w->x[i] = _mm512_loadu_si512(window(l, i, s));
 		for (int k = 0; k < STEP; k++)
-			above[k] = _mm512_set1_epi64(1ll << 40);
+			w->above[k] = _mm512_set1_epi64(1ll << 40);
 	} else {
-		masks_of(l, s, above);
+		masks_of(l, s, w->above);
 		for (size_t i = 0; i < LANES_MACS; i++)
-			x[i] = _mm512_maskz_loadu_epi8(l->masks[i], window(l, i, s));
+			w->x[i] = _mm512_maskz_loadu_epi8(l->masks[i], window(l, i, s));
 	}
-	transpose(x);
-	if (last)
-		x[7] = _mm512_load_si512(l->len);
 }
 
-INLINE struct product sum_of(struct product a, struct product b)
+/* h comes last: all before it can be computed while the step before is reduced. Between the
+ * products stand the shuffles of the windows that come next, for the port that they all need. */
+INLINE void step(struct number *h, uint64_t powers[4][5][LANES_MACS], const struct windows *w,
+	struct windows *next)
 {
-	for (int i = 0; i < 3; i++) {
-		a.low[i] = _mm512_add_epi64(a.low[i], b.low[i]);
-		a.high[i] = _mm512_add_epi64(a.high[i], b.high[i]);
-	}
-	return a;
-}
+	const vec *x = w->x;
+	struct product p = nothing();
+	struct number m = number_of(x[0], x[1], w->above[0]);
 
-/* h comes last: all before it can be computed while the step before is reduced. Two products, as
- * the additions to one would wait for one another. */
-INLINE void step(struct number *h, uint64_t powers[4][5][LANES_MACS], const vec x[8],
-	const vec above[STEP])
-{
-	struct product p = nothing(), q = nothing();
-	struct number m = number_of(x[0], x[1], above[0]);
-
-	multiply_add(&p, number_of(x[2], x[3], above[1]), factor_get(powers[2]));
-	multiply_add(&q, number_of(x[4], x[5], above[2]), factor_get(powers[1]));
-	multiply_add(&p, number_of(x[6], x[7], above[3]), factor_get(powers[0]));
+	multiply_add(&p, number_of(x[2], x[3], w->above[1]), factor_get(powers[2]));
+	transpose_1(next->x);
+	multiply_add(&p, number_of(x[4], x[5], w->above[2]), factor_get(powers[1]));
+	transpose_2(next->x);
+	multiply_add(&p, number_of(x[6], x[7], w->above[3]), factor_get(powers[0]));
+	transpose_3(next->x);
 	for (int i = 0; i < 3; i++)
 		m.limb[i] = _mm512_add_epi64(m.limb[i], h->limb[i]);
-	multiply_add(&q, m, factor_get(powers[3]));
-	*h = reduce(sum_of(p, q));
+	multiply_add(&p, m, factor_get(powers[3]));
+	*h = reduce(p);
 }
 
-/* n_vectors of eight packets: their instructions wait for one another less. */
-INLINE void run(const struct aead_op *ops, size_t n, const uint8_t *keys,
-	struct lanes_scratch *scratch, uint8_t (*ret_tags)[AEAD_TAG_SIZE], const size_t n_vectors)
-{
-	const uint32_t steps = lanes_poly_steps(ops, n);
-	struct number h[2] = {zero(), zero()};
-	struct sum sums[2];
-	struct lanes l[2];
-	vec x[8], above[STEP];
+/* Eight packets on their way. */
+struct sum_of_eight {
+	struct lanes l;
+	struct number h;
+	struct sum last;
+	uint64_t (*powers)[5][LANES_MACS];
+};
 
-	for (size_t v = 0; v < n_vectors; v++)
-		lanes_init(&l[v], ops + v * LANES_MACS, n - v * LANES_MACS, steps);
-	for (size_t v = 0; v < n_vectors; v++)
-		sums[v] = key_load(scratch->powers_key[v], keys + v * LANES_MACS * 64, n - v * LANES_MACS);
-	for (uint32_t s = 0; s < steps; s++)
-		for (size_t v = 0; v < n_vectors; v++) {
-			load(&l[v], s, s + 1 == steps, x, above);
-			step(&h[v], scratch->powers_key[v], x, above);
-		}
-	for (size_t v = 0; v < n_vectors; v++)
-		tags_put(ret_tags + v * LANES_MACS, h[v], sums[v]);
+INLINE void begin(struct sum_of_eight *e, const struct aead_op *ops, size_t n, const uint8_t *keys,
+	uint64_t powers[4][5][LANES_MACS], uint32_t steps)
+{
+	lanes_init(&e->l, ops, n, steps);
+	e->h = zero();
+	e->powers = powers;
+	e->last = key_load(powers, keys, n);
+}
+
+/* Step s of e, while `next` is made ready for the step that f does in its turn, if it has one. */
+INLINE void turn(struct sum_of_eight *e, uint32_t s, uint32_t steps, struct windows *now,
+	struct sum_of_eight *f, uint32_t s_next, struct windows *next)
+{
+	if (s + 1 == steps)
+		now->x[7] = _mm512_load_si512(e->l.len);
+	if (s_next < steps)
+		load(&f->l, s_next, s_next + 1 == steps, next);
+	step(&e->h, e->powers, now, next);
+}
+
+INLINE void run_one(struct sum_of_eight *e, uint32_t steps)
+{
+	struct windows now, next;
+
+	load(&e->l, 0, steps == 1, &now);
+	next = now;
+	transpose(now.x);
+	for (uint32_t s = 0; s < steps; s++) {
+		turn(e, s, steps, &now, e, s + 1, &next);
+		now = next;
+	}
+}
+
+/* Two in turn wait less for themselves. */
+INLINE void run_two(struct sum_of_eight *e, struct sum_of_eight *f, uint32_t steps)
+{
+	struct windows now, next;
+
+	load(&e->l, 0, steps == 1, &now);
+	next = now;
+	transpose(now.x);
+	for (uint32_t s = 0; s < steps; s++) {
+		turn(e, s, steps, &now, f, s, &next);
+		turn(f, s, steps, &next, e, s + 1, &now);
+	}
 }
 
 LANES void lanes_poly(const struct aead_op *ops, size_t n, const uint8_t *keys,
 	struct lanes_scratch *scratch, uint8_t ret_tags[static LANES_GROUP][AEAD_TAG_SIZE])
 {
-	if (n > LANES_MACS)
-		run(ops, n, keys, scratch, ret_tags, 2);
-	else
-		run(ops, n, keys, scratch, ret_tags, 1);
+	const uint32_t steps = lanes_poly_steps(ops, n);
+	struct sum_of_eight e, f;
+
+	begin(&e, ops, n, keys, scratch->powers_key[0], steps);
+	if (n > LANES_MACS) {
+		begin(&f, ops + LANES_MACS, n - LANES_MACS, keys + LANES_MACS * 64,
+			scratch->powers_key[1], steps);
+		run_two(&e, &f, steps);
+		tags_put(ret_tags + LANES_MACS, f.h, f.last);
+	} else {
+		run_one(&e, steps);
+	}
+	tags_put(ret_tags, e.h, e.last);
 }
 
 #endif
