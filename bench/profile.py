@@ -25,6 +25,7 @@ LAYERS = [
                                              r"|page_frag|inet|napi|dst_|route|neigh|conntrack"),
     ("kernel: tasks, locks, interrupts", r"\[", r""),
     ("AEAD", r"IPSec_MB|libcrypto|libsodium", r""),
+    ("AEAD", r"mvpn-tunnel", r"^lanes_"),
     ("C library", r"libc\.|libc-|ld-linux|\[vdso", r""),
     ("our own code", r"mvpn-tunnel", r""),
     ("the rest", r"", r""),

@@ -48,7 +48,7 @@ static int usage(const char *self)
 		"\n"
 		"Environment of the first form: LOG_LEVEL=verbose|error|silent, WG_TUN_FD, WG_UAPI_FD,\n"
 		"WG_PROCESS_FOREGROUND=1; MVPN_WORKERS (threads; default one per core it may use),\n"
-		"MVPN_AEAD=ipsec-mb|openssl|sodium (default: the fastest).\n",
+		"MVPN_AEAD=lanes|ipsec-mb|openssl|sodium (default: the fastest).\n",
 		self, self);
 	return 1;
 }

@@ -39,7 +39,7 @@ const struct conf_key node_conf_keys[] = {
 	{"tunnel", "sessions", CONF_U64, AT(sessions_max), 0, "4096", 16, 65536,
 		"sessions at a time, of all workers together"},
 	{"tunnel", "aead", CONF_TEXT, AT(aead), 16, "", 0, 0,
-		"ipsec-mb, openssl or sodium; empty: the fastest that computes rightly"},
+		"lanes, ipsec-mb, openssl or sodium; empty: the fastest that computes rightly"},
 };
 const size_t node_conf_n_keys = sizeof(node_conf_keys) / sizeof(node_conf_keys[0]);
 

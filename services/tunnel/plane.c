@@ -431,7 +431,7 @@ static enum err aead_pick(struct plane *p, const char *name)
 			log_error("%s computes ChaCha20-Poly1305 wrongly here; it is not used",
 				report.findings[i].name);
 	if (e != OK)
-		log_error("aead '%.20s' is not there or computes wrongly; use ipsec-mb, openssl or sodium, or none "
+		log_error("aead '%.20s' is not there or computes wrongly; use lanes, ipsec-mb, openssl or sodium, or none "
 			  "for the fastest",
 			name == NULL ? "" : name);
 	return e;

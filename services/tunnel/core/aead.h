@@ -2,7 +2,8 @@
 /* ChaCha20-Poly1305 for transport packets (RFC 8439; nonce: 4 zero bytes, then the packet counter
  * in little-endian; no associated data), in place, in batches, behind one table of back ends.
  *
- * Back ends: "ipsec-mb" (AVX-512, AVX2), "openssl" (libcrypto), "sodium" (portable; the reference).
+ * Back ends: "lanes" (AVX-512 IFMA; several packets side by side, small batches to a library),
+ * "ipsec-mb" (AVX-512, AVX2), "openssl" (libcrypto), "sodium" (portable; the reference).
  * aead_choose() checks each back end that this machine can run against libsodium, measures the
  * right ones for about 2 ms each, and takes the fastest. What it found is in the report, so that
  * the caller can say it.
@@ -62,10 +63,10 @@ struct aead_report {
 	struct aead_finding {
 		const char *name;
 		bool available;
-		bool right; /* agreed with libsodium on random lengths */
-		uint32_t
-			ns_1420; /* per 1420-byte packet, seal and open averaged; 0: not measured */
-		uint32_t ns_64;
+		bool right; /* agreed with libsodium on random batches */
+		/* Per packet, seal and open averaged; 0: not measured. */
+		uint32_t ns_1420; /* in batches of 32 */
+		uint32_t ns_64;	  /* alone */
 	} findings[AEAD_BACKENDS_MAX];
 };
 

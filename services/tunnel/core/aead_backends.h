@@ -8,6 +8,7 @@
 
 #define AEAD_STATE_MIN 64 /* aead.h: never 0 for a back end that can run */
 
+extern const struct aead_backend aead_lanes;
 extern const struct aead_backend aead_ipsec_mb;
 extern const struct aead_backend aead_openssl;
 extern const struct aead_backend aead_sodium;
