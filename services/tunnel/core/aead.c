@@ -109,7 +109,7 @@ static bool backend_right(struct bench *b, const uint8_t seed[static 32])
 
 /* --- how fast? ------------------------------------------------------------------------------- */
 #define MEASURE_NS 1000000u /* per size: 2 ms in all */
-#define TRAIN 32 /* packets that a worker seals or opens at once, when there are many */
+#define TRAIN 16 /* packets that a worker seals or opens at once, when there are many */
 
 /* Per packet of batches of n. */
 static uint32_t measure(struct bench *b, uint32_t len, size_t n, uint64_t (*clock)(void))

@@ -65,7 +65,7 @@ struct aead_report {
 		bool available;
 		bool right; /* agreed with libsodium on random batches */
 		/* Per packet, seal and open averaged; 0: not measured. */
-		uint32_t ns_1420; /* in batches of 32 */
+		uint32_t ns_1420; /* in batches of 16 */
 		uint32_t ns_64;	  /* alone */
 	} findings[AEAD_BACKENDS_MAX];
 };
