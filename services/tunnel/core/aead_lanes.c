@@ -68,17 +68,23 @@ static void done(void *state)
 #define COST_PASS 205 /* 16 blocks of ChaCha20 */
 #define COST_VECTOR 150 /* Poly1305 of up to 8 packets: keys, powers, tags */
 #define COST_STEP 36 /* four blocks of each */
+#define COST_STEP_PARTLY 20 /* more, as long as the shortest has not begun */
 #define COST_LIBRARY_PACKET 130
 #define COST_LIBRARY_BLOCK 18 /* 64 bytes */
 
 static uint64_t cost_lanes(const struct aead_op *ops, size_t n)
 {
 	uint64_t blocks = n, vectors = (n + LANES_MACS - 1) / LANES_MACS;
+	uint64_t steps = lanes_poly_steps(ops, n), least = steps;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		uint64_t own = lanes_poly_steps(&ops[i], 1);
+
 		blocks += (ops[i].len + LANES_BLOCK - 1) / LANES_BLOCK;
+		least = own < least ? own : least;
+	}
 	return (blocks + LANES_GROUP - 1) / LANES_GROUP * COST_PASS +
-	       vectors * (COST_VECTOR + (uint64_t)lanes_poly_steps(ops, n) * COST_STEP);
+	       vectors * (COST_VECTOR + steps * COST_STEP + (steps - least) * COST_STEP_PARTLY);
 }
 
 static uint64_t cost_library(const struct aead_op *ops, size_t n)
