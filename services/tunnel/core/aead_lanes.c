@@ -3,9 +3,9 @@
  * library offers, as their interfaces take one packet. docs/adr/0007-aead-lanes.md says why.
  *
  * In groups of up to 16 packets: one pass of ChaCha20 makes the Poly1305 keys of all (and first
- * blocks of keystream where fewer than 16 leave lanes free), further passes the keystream, 16 blocks
- * of whatever packets each; Poly1305 takes the packets of a group eight to a vector, while their
- * ciphertext is in the first cache.
+ * blocks of keystream where fewer than 16 leave lanes free), further passes the keystream, 16
+ * blocks of whatever packets each; Poly1305 takes the packets of a group eight to a vector, while
+ * their ciphertext is in the first cache.
  *
  * What is not worth it (few packets, or one long among short ones) goes to the best library that is
  * here, whose state lies behind ours. Only the number and the lengths of packets decide it.
@@ -63,7 +63,7 @@ static void done(void *state)
 	sodium_memzero(&s->scratch, sizeof(s->scratch));
 }
 
-/* --- worth it? --------------------------------------------------------------------------------- */
+/* --- worth it? -------------------------------------------------------------------------------- */
 /* Nanoseconds, measured on a Xeon of 2023 at 2.9 GHz; only their proportions count. */
 #define COST_PASS 205 /* 16 blocks of ChaCha20 */
 #define COST_VECTOR 150 /* Poly1305 of up to 8 packets: keys, powers, tags */
@@ -101,7 +101,7 @@ static bool worth_it(const struct aead_op *ops, size_t n)
 	return n > 1 && cost_lanes(ops, n) < cost_library(ops, n);
 }
 
-/* --- a group ----------------------------------------------------------------------------------- */
+/* --- a group ---------------------------------------------------------------------------------- */
 /* The keystream of a pass, and where it goes. */
 struct pass {
 	struct lanes_run runs[LANES_GROUP];
@@ -171,7 +171,7 @@ static void group_open(
 	sodium_memzero(tags, sizeof(tags)); /* the right ones for what may be forged */
 }
 
-/* --- a batch ----------------------------------------------------------------------------------- */
+/* --- a batch ---------------------------------------------------------------------------------- */
 typedef void group_fn(
 	struct lanes_scratch *s, const struct aead_key *key, struct aead_op *ops, size_t n);
 typedef void library_fn(void *state, const struct aead_key *key, struct aead_op *ops, size_t n);
