@@ -11,7 +11,8 @@
  * here, whose state lies behind ours. Only the number and the lengths of packets decide it.
  *
  * Constant time: no branch and no address depends on keys, keystream or data; tags are compared in
- * two words. What is derived of a key lies in the state, and is wiped when the call ends. */
+ * two words. What is derived of a key lies in the state, and is wiped when the call ends; what the
+ * compiler spills from registers is not. */
 #include "aead_lanes.h"
 
 #ifdef __x86_64__
