@@ -3,15 +3,16 @@
  * library offers, as their interfaces take one packet. docs/adr/0007-aead-lanes.md says why.
  *
  * In groups of up to 16 packets: one pass of ChaCha20 makes the Poly1305 keys of all (and first
- * blocks of keystream where fewer than 16 leave lanes free), further passes the keystream, 16 blocks
- * of whatever packets each; Poly1305 takes the packets of a group eight to a vector, while their
- * ciphertext is in the first cache.
+ * blocks of keystream where fewer than 16 leave lanes free), further passes the keystream, 16
+ * blocks of whatever packets each; Poly1305 takes the packets of a group eight to a vector, while
+ * their ciphertext is in the first cache.
  *
  * What is not worth it (few packets, or one long among short ones) goes to the best library that is
  * here, whose state lies behind ours. Only the number and the lengths of packets decide it.
  *
  * Constant time: no branch and no address depends on keys, keystream or data; tags are compared in
- * two words. What is derived of a key lies in the state, and is wiped when the call ends. */
+ * two words. What is derived of a key lies in the state, and is wiped when the call ends; what the
+ * compiler spills from registers is not. */
 #include "aead_lanes.h"
 
 #ifdef __x86_64__
@@ -63,22 +64,28 @@ static void done(void *state)
 	sodium_memzero(&s->scratch, sizeof(s->scratch));
 }
 
-/* --- worth it? --------------------------------------------------------------------------------- */
+/* --- worth it? -------------------------------------------------------------------------------- */
 /* Nanoseconds, measured on a Xeon of 2023 at 2.9 GHz; only their proportions count. */
 #define COST_PASS 205 /* 16 blocks of ChaCha20 */
 #define COST_VECTOR 150 /* Poly1305 of up to 8 packets: keys, powers, tags */
 #define COST_STEP 36 /* four blocks of each */
+#define COST_STEP_PARTLY 20 /* more, as long as the shortest has not begun */
 #define COST_LIBRARY_PACKET 130
 #define COST_LIBRARY_BLOCK 18 /* 64 bytes */
 
 static uint64_t cost_lanes(const struct aead_op *ops, size_t n)
 {
 	uint64_t blocks = n, vectors = (n + LANES_MACS - 1) / LANES_MACS;
+	uint64_t steps = lanes_poly_steps(ops, n), least = steps;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		uint64_t own = lanes_poly_steps(&ops[i], 1);
+
 		blocks += (ops[i].len + LANES_BLOCK - 1) / LANES_BLOCK;
+		least = own < least ? own : least;
+	}
 	return (blocks + LANES_GROUP - 1) / LANES_GROUP * COST_PASS +
-	       vectors * (COST_VECTOR + (uint64_t)lanes_poly_steps(ops, n) * COST_STEP);
+	       vectors * (COST_VECTOR + steps * COST_STEP + (steps - least) * COST_STEP_PARTLY);
 }
 
 static uint64_t cost_library(const struct aead_op *ops, size_t n)
@@ -95,7 +102,7 @@ static bool worth_it(const struct aead_op *ops, size_t n)
 	return n > 1 && cost_lanes(ops, n) < cost_library(ops, n);
 }
 
-/* --- a group ----------------------------------------------------------------------------------- */
+/* --- a group ---------------------------------------------------------------------------------- */
 /* The keystream of a pass, and where it goes. */
 struct pass {
 	struct lanes_run runs[LANES_GROUP];
@@ -165,7 +172,7 @@ static void group_open(
 	sodium_memzero(tags, sizeof(tags)); /* the right ones for what may be forged */
 }
 
-/* --- a batch ----------------------------------------------------------------------------------- */
+/* --- a batch ---------------------------------------------------------------------------------- */
 typedef void group_fn(
 	struct lanes_scratch *s, const struct aead_key *key, struct aead_op *ops, size_t n);
 typedef void library_fn(void *state, const struct aead_key *key, struct aead_op *ops, size_t n);

@@ -18,7 +18,7 @@
 
 typedef __m512i vec;
 
-/* --- which block goes to which lane ------------------------------------------------------------ */
+/* --- which block goes to which lane ----------------------------------------------------------- */
 struct lanes_pick {
 	vec packet, block;
 	uint32_t row; /* lanes taken */
@@ -76,7 +76,7 @@ INLINE void pick(struct lanes_pick *p, struct lanes_walk *w, struct lanes_run *r
 		take_data(p, w, runs);
 }
 
-/* --- the cipher -------------------------------------------------------------------------------- */
+/* --- the cipher ------------------------------------------------------------------------------- */
 INLINE void quarter(vec *a, vec *b, vec *c, vec *d)
 {
 	*a = _mm512_add_epi32(*a, *b);
@@ -179,7 +179,7 @@ LANES void lanes_chacha_end(uint8_t words[static LANES_PASS], uint8_t stream[sta
 		transpose_quarters(stream + 64 * i, words + 64 * i);
 }
 
-/* --- data -------------------------------------------------------------------------------------- */
+/* --- data ------------------------------------------------------------------------------------- */
 INLINE void xor_run(uint8_t *at, const uint8_t *stream, uint32_t bytes)
 {
 	for (; bytes >= LANES_BLOCK; bytes -= LANES_BLOCK) {

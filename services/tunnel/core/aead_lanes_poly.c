@@ -8,7 +8,7 @@
  *
  * Four blocks make a step, with powers of r and only one reduction:
  *     h = (h + m1) r^4 + m2 r^3 + m3 r^2 + m4 r
- * The blocks of a packet (those of data, and one of the lengths) are aligned at their END: all lanes
+ * The blocks of a packet (those of data, one of the lengths) are aligned at their END: all lanes
  * finish in the same step whatever their lengths, and the last block is the last of a step. A
  * shorter packet begins later; before that its lane has blocks that are zero, without the bit 2^128
  * that ends a block, and h stays zero. So lengths decide which bytes are loaded (masks, from
@@ -181,7 +181,7 @@ INLINE void transpose(vec x[8])
 	transpose_3(x);
 }
 
-/* --- keys and tags ----------------------------------------------------------------------------- */
+/* --- keys and tags ---------------------------------------------------------------------------- */
 struct sum { /* what is added last: 128 bits */
 	vec low, high;
 };
@@ -256,7 +256,7 @@ INLINE void tags_put(uint8_t ret[LANES_MACS][AEAD_TAG_SIZE], struct number h, st
 	_mm512_storeu_si512(ret + 4, b);
 }
 
-/* --- blocks ------------------------------------------------------------------------------------ */
+/* --- blocks ----------------------------------------------------------------------------------- */
 /* Eight packets. Windows of 64 bytes move over them, one a step. at: where that of step 0 is, which
  * may be before the packet: a number, as no pointer may be there. */
 struct lanes {
