@@ -12,7 +12,7 @@
  *
  * Constant time: no branch and no address depends on keys, keystream or data; tags are compared in
  * two words. What is derived of a key lies in the state, and is wiped when the call ends; what the
- * compiler spills from registers is not. */
+ * compiler spills from registers is wiped with the key pair (session_keypair_drop). */
 #include "aead_lanes.h"
 
 #ifdef __x86_64__

@@ -6,6 +6,7 @@
 #include "lib/bytes.h"
 
 #define BLOCK 64 /* of BLAKE2s, bytes */
+#define LIBRARY_STACK 2048 /* at least what libb2 takes of the stack; it leaves its last hash there */
 
 void hash_of(
 	uint8_t ret[static HASH_SIZE], const void *a, size_t a_len, const void *b, size_t b_len)
@@ -80,6 +81,7 @@ void hash_kdf(uint8_t *ret_t1, uint8_t *ret_t2, uint8_t *ret_t3,
 	}
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(t, sizeof(t));
+	sodium_stackzero(LIBRARY_STACK);
 }
 
 /* TAI64 counts from 2^62 at 1970 TAI, which was 10 s ahead of UTC; leap seconds since are left out,

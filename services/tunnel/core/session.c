@@ -32,12 +32,17 @@ bool keypair_usable(const struct keypair *k, const struct session_conf *conf, mo
 	return !session_elapsed(k->born, conf->reject_after, now);
 }
 
+/* Bytes below us in which ciphers may have left what they computed from keys (their registers' spills: lanes_poly
+ * takes 7 kB). Only the thread that has the session used them. */
+#define CIPHER_STACK (16u << 10)
+
 void session_keypair_drop(struct session *s, struct session_env *env, struct keypair **k)
 {
 	if (*k == NULL)
 		return;
 	env->ops->index_free(env->ctx, s, (*k)->local_index);
 	sodium_memzero(*k, sizeof(**k));
+	sodium_stackzero(CIPHER_STACK);
 	keypair_pool_add(env->keypairs, *k, 1);
 	*k = NULL;
 }
