@@ -6,8 +6,10 @@
 #include "lib/rng.h"
 
 const struct aead_backend *const aead_backends[AEAD_BACKENDS_MAX] = {
+#ifdef __x86_64__
 	&aead_lanes,
 	&aead_ipsec_mb,
+#endif
 	&aead_openssl,
 	&aead_sodium,
 };
