@@ -186,6 +186,8 @@ static void transport_in(struct worker *w, const struct origin *o, uint32_t inde
 		return;
 	if (p->role->roams && o->from != NULL)
 		p->carrier.path = *o->from;
+	if (p->again != NULL)
+		again_heard(w, p);
 	if (p->role->heard != NULL)
 		p->role->heard(w, p);
 	payloads_in(w, p, ops, n, o->tos);

@@ -214,6 +214,8 @@ void output_super(struct worker *w, struct peer *p, const struct tun_kind *kind,
 		peer_touched(w, p);
 		return;
 	}
+	if (again_wanted(w, p, s))
+		again_keep(w, p, kind, buf, len);
 	offload_plan(s, &l, &plan);
 	out = arena_take(w, plan.total);
 	if (out == NULL) {

@@ -88,6 +88,7 @@ void peers_free_doomed(struct worker *w)
 		w->doomed_peers = p->next;
 		p->next = NULL;
 		staged_drop(w, p);
+		again_drop(w, p);
 		wheel_cancel(&w->wheel, &p->timer);
 		carried_drop(w, p);
 		if (p->role->gone != NULL)
@@ -205,6 +206,8 @@ static void emit(void *ctx, struct session *s, enum session_effect e)
 		output_staged(w, p);
 		if (p->role->established != NULL)
 			p->role->established(w, p);
+		if (p->again != NULL)
+			again_heard(w, p);
 		break;
 	case SESSION_SEND_KEEPALIVE:
 		(void)!output_payload(w, p, NULL, 0);

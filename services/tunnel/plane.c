@@ -531,11 +531,11 @@ static void counters_say(const struct worker *w)
 	const struct worker_counters *n = &w->n;
 
 	log_debug("worker %u: rx_bad=%llu rx_no_index=%llu rx_not_opened=%llu rx_bad_payload=%llu "
-		  "rx_denied=%llu tun_bad=%llu tun_no_peer=%llu tx_no_keys=%llu tx_no_path=%llu "
+		  "rx_denied=%llu tun_bad=%llu tun_no_peer=%llu tx_no_keys=%llu tx_no_path=%llu tx_again=%llu "
 		  "rx_shortened=%llu handshakes_full=%llu handshakes_limited=%llu handshakes_denied=%llu cookies_sent=%llu sheds=%llu "
 		  "moved_tun=%llu moved_messages=%llu moved_initiations=%llu moved_in=%llu moved_lost=%llu",
 		w->id, U(n->rx_bad), U(n->rx_no_index), U(n->rx_not_opened), U(n->rx_bad_payload),
-		U(n->rx_denied), U(n->tun_bad), U(n->tun_no_peer), U(n->tx_no_keys), U(n->tx_no_path),
+		U(n->rx_denied), U(n->tun_bad), U(n->tun_no_peer), U(n->tx_no_keys), U(n->tx_no_path), U(n->tx_again),
 		U(n->rx_shortened), U(n->handshakes_full), U(n->handshakes_limited), U(n->handshakes_denied),
 		U(n->cookies_sent), U(n->sheds),
 		U(n->moved_out[MOVED_TUN]), U(n->moved_out[MOVED_MESSAGE]), U(n->moved_out[MOVED_INITIATION]),

@@ -70,6 +70,7 @@ static void run_workers(struct worker *w, void *arg)
 	ctl_number(out, "tun_no_peer", (int64_t)w->n.tun_no_peer);
 	ctl_number(out, "tx_no_keys", (int64_t)w->n.tx_no_keys);
 	ctl_number(out, "tx_no_path", (int64_t)w->n.tx_no_path);
+	ctl_number(out, "tx_again", (int64_t)w->n.tx_again);
 	ctl_number(out, "handshakes_full", (int64_t)w->n.handshakes_full);
 	ctl_number(out, "handshakes_limited", (int64_t)w->n.handshakes_limited);
 	ctl_number(out, "handshakes_denied", (int64_t)w->n.handshakes_denied);

@@ -11,7 +11,8 @@
  * A worker owns its sockets, TUN queues, sessions, timers and buffers; no other thread touches them.
  * Others reach it by an order (worker_call, worker_post: rare, under a mutex) or by a ring (a packet
  * that came to the wrong worker: counted). What a worker has to tell goes to the main thread as a
- * note. Nothing is allocated and no lock is taken for a packet.
+ * note. Nothing is allocated and no lock is taken for a packet, unless it has to wait (output.c) or may have
+ * to be sent twice (again.c).
  *
  * One code path: a configured WireGuard peer, a stranger's session on a relay and a hop of a client's
  * route are the same struct peer; what they do with a decrypted payload is their role (peer_role). */
@@ -58,6 +59,7 @@
 
 struct worker;
 struct peer;
+struct again;
 struct keypair_chunk;
 struct overlay;
 struct stock;
@@ -73,6 +75,7 @@ struct peer_role {
 	const char *name;
 	bool roams;	      /* the last authenticated source is the endpoint */
 	bool initiates;	      /* asks for keys when it needs them */
+	bool says_again;      /* its way may change while it is silent: again.c */
 	enum tun_use tun;     /* where its IP packets go */
 	/* Kinds of payload that are taken now, bits 1 << enum frame_kind. */
 	unsigned int (*gate)(struct worker *w, struct peer *p);
@@ -120,6 +123,7 @@ struct peer {
 	void *own;		/* of the role */
 	struct staged *staged, **staged_end;
 	uint32_t n_staged;
+	struct again *again;	/* NULL: nothing was sent into silence */
 	struct peer *next;	/* free, or doomed */
 };
 
@@ -153,6 +157,7 @@ struct worker_counters {
 	uint64_t tun_no_peer;
 	uint64_t tx_no_keys;	 /* dropped: nothing to seal with, no room to wait */
 	uint64_t tx_no_path;	 /* no endpoint known */
+	uint64_t tx_again;	 /* super-packets sent a second time, by another way */
 	uint64_t handshakes_full;
 	uint64_t handshakes_limited; /* under load: with a cookie, but too many of its source */
 	uint64_t handshakes_denied;
@@ -231,7 +236,7 @@ struct worker {
 	struct peer *peers; /* by handle */
 	uint32_t peers_max, n_peers_fresh, n_peers;
 	struct peer *free_peers, *doomed_peers;
-	uint32_t staged_bytes;
+	uint32_t staged_bytes, again_bytes;
 
 	struct udp_socket udp[UDP_KINDS][UDP_FAMILIES];
 	struct tun tuns[TUN_USES];
@@ -375,6 +380,15 @@ void output_relay(struct worker *w, struct peer *p, uint16_t slot, uint8_t *cons
 void output_raw(struct worker *w, const struct udp_path *to, const uint8_t *msg, size_t len);
 /* One IP packet to the TUN, not joined. */
 void output_tun(struct worker *w, enum tun_use use, uint8_t *pkt, size_t len);
+
+/* ---- again.c ------------------------------------------------------------------------------------------ */
+/* Is s, about to be sent, something to keep a copy of? */
+bool again_wanted(const struct worker *w, const struct peer *p, const struct offload_super *s);
+/* Copied, if there is room. buf, len: as tun_read (tun_parse) had it. */
+void again_keep(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len);
+/* p, with p->again, was heard, and can seal: what was kept is sent if the way is another one, and forgotten. */
+void again_heard(struct worker *w, struct peer *p);
+void again_drop(struct worker *w, struct peer *p);
 
 /* ---- input.c ------------------------------------------------------------------------------------------ */
 /* Where messages came from: a path, or a slot of a parent's session. */
