@@ -240,7 +240,7 @@ static void what_cannot_be_is_said_in_words(void **state)
 	struct world *w = ready_world();
 
 	(void)state;
-	world_pass(w, DUR_S(5));
+	world_pass(w, DIRECTORY_STILL);
 	world_want(w, true, 3, "XX");
 	phase_is(w, PHASE_FAILED, "no exit in XX is known");
 	/* It appears: connected without another click. */
@@ -262,7 +262,7 @@ static void an_empty_directory_is_waited_for(void **state)
 	world_ready(w);
 	world_want(w, true, 3, NULL);
 	phase_is(w, PHASE_CONNECTING, "waiting for the directory");
-	world_pass(w, DUR_S(5));
+	world_pass(w, DUR_S(25));
 	phase_is(w, PHASE_CONNECTING, "waiting for the directory");
 	world_pass(w, DUR_S(6));
 	world_pass(w, DUR_S(1));
@@ -271,6 +271,47 @@ static void an_empty_directory_is_waited_for(void **state)
 	relays_learn(w);
 	world_step(w);
 	assert_non_null(order_next(w, ORDER_MEASURE));
+	world_free(w);
+}
+
+/* A newcomer has taken in a first view, of two relays; the next is some rounds of comparison away. */
+static void a_directory_that_still_grows_is_waited_for(void **state)
+{
+	struct world *w = world_new(1, 5);
+
+	(void)state;
+	world_ready(w);
+	world_want(w, true, 3, NULL);
+	relays_spread(w, 2, 2);
+	relays_learn(w);
+	for (int i = 0; i < 6; i++) {
+		world_pass(w, DUR_S(1));
+		phase_is(w, PHASE_CONNECTING, "");
+	}
+	relays_spread(w, 40, 20);
+	relays_learn(w);
+	world_step(w);
+	assert_non_null(order_next(w, ORDER_MEASURE));
+	world_free(w);
+}
+
+/* In a large network somebody comes or goes at every moment: that is no reason to wait. */
+static void a_few_that_come_and_go_do_not_unsettle_a_directory(void **state)
+{
+	struct world *w = world_new(1, 5);
+
+	(void)state;
+	relays_spread(w, 40, 20);
+	relays_learn(w);
+	world_ready(w);
+	for (unsigned int i = 0; i < 10; i++) {
+		peers_gone(&w->r->peers, w->relays[i % 2].node_id);
+		world_pass(w, DUR_S(1));
+		relay_learn(w, i % 2);
+		world_pass(w, DUR_S(1));
+	}
+	world_want(w, true, 3, "XX");
+	phase_is(w, PHASE_FAILED, "no exit in XX is known");
 	world_free(w);
 }
 
@@ -1110,7 +1151,7 @@ static void a_country_without_exits_ends_the_old_route(void **state)
 	uint32_t live = world_connect(w, 3, "CB");
 
 	(void)state;
-	for (int i = 0; i < 30; i++)
+	for (int i = 0; i < 80; i++)
 		world_pass(w, DUR_MS(100));
 	orders_forget(w);
 	world_want(w, true, 3, "XX");
@@ -1689,6 +1730,8 @@ int main(void)
 		cmocka_unit_test(a_lost_answer_times_out),
 		cmocka_unit_test(what_cannot_be_is_said_in_words),
 		cmocka_unit_test(an_empty_directory_is_waited_for),
+		cmocka_unit_test(a_directory_that_still_grows_is_waited_for),
+		cmocka_unit_test(a_few_that_come_and_go_do_not_unsettle_a_directory),
 		cmocka_unit_test(a_missing_tunnel_is_waited_for),
 		cmocka_unit_test(wishes_that_cannot_be_are_refused_whole),
 		cmocka_unit_test(a_spare_stands_by_with_other_middle_and_exit),

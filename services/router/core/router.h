@@ -166,7 +166,8 @@ struct router {
 	mono_t reviewed_at;
 	mono_t started_at;
 	uint32_t n_listed_seen;
-	mono_t listed_changed_at;
+	uint32_t n_listed_still; /* relays when their number last changed by a notable share, and when */
+	mono_t listed_moved_at;
 	struct {
 		uint64_t built, failed, probed_bad, dead, timed_out, promoted, repaired, hops_done,
 			orphans, bad_message;

@@ -212,7 +212,7 @@ static bool knowledge_awaited(struct router *r, struct when now)
 static bool directory_settled(struct router *r, struct when now)
 {
 	dur_t asked = mono_since(r->vpn.seek.since, now.mono);
-	dur_t still = mono_since(r->listed_changed_at, now.mono);
+	dur_t still = mono_since(r->listed_moved_at, now.mono);
 
 	return asked.ns >= DIRECTORY_GROWS.ns ||
 	       (r->peers.complete && r->peers.n_listed > 1 && still.ns >= DIRECTORY_STILL.ns);
@@ -220,12 +220,18 @@ static bool directory_settled(struct router *r, struct when now)
 
 static void directory_watch(struct router *r, struct when now)
 {
-	if (r->n_listed_seen == r->peers.n_listed)
+	uint32_t n = r->peers.n_listed, before = r->n_listed_still;
+	uint32_t n_moved = n > before ? n - before : before - n;
+
+	if (r->n_listed_seen == n)
 		return;
-	r->n_listed_seen = r->peers.n_listed;
-	r->listed_changed_at = now.mono;
+	r->n_listed_seen = n;
 	if (r->vpn.live == 0)
 		r->vpn.seek.next_try = now.mono;
+	if (n_moved * DIRECTORY_STILL_SHARE < n)
+		return;
+	r->n_listed_still = n;
+	r->listed_moved_at = now.mono;
 }
 
 static void seek_nothing_fits(struct router *r, struct when now)

@@ -45,8 +45,11 @@
 #define SUSPECT_WATCHED DUR_S(3) /* a suspect that was gone round: is it dead? */
 #define DRAIN_WISH DUR_S(60)  /* old flows after the user wished for something else */
 #define DIRECTORY_PATIENCE DUR_S(3)
-#define DIRECTORY_GROWS DUR_S(10) /* after the wish: then what is known is all there is */
-#define DIRECTORY_STILL DUR_S(2)  /* no relay came or went for this long */
+#define DIRECTORY_GROWS DUR_S(30) /* after the wish: then what is known is all there is */
+/* While a network forms its nodes compare their views every 2 s or so, and what one has only heard of
+ * comes here when it was asked itself: still for several of these rounds. */
+#define DIRECTORY_STILL DUR_S(8)
+#define DIRECTORY_STILL_SHARE 16 /* fewer than one relay in this many came or went: still */
 #define SETTINGS_PATIENCE DUR_MS(300)
 #define SNAPSHOT_PATIENCE DUR_S(2)
 #define SETTLE_PATIENCE DUR_MS(1500)
