@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What was sent into silence is said again by the next way.
+/* What was sent into silence is said again when there is a way.
  *
- * When a relay dies, the way round it takes about a second, in which both ends' TCP goes on into the
- * dead way, doubling its retransmission time: after a second without a way it waits two before it
- * tries again. So of what is sent in a session that has been silent for a while, a copy of the
- * latest is kept, and when the session is heard by another way, that is sent by it at once: the
+ * When a relay dies, the way round it takes about a second, and so does a tunnel that restarts; in it both
+ * ends' TCP goes on into the void, doubling its retransmission time: after a second without a way it
+ * waits two before it tries again. So of what is sent in a session that has been silent for a while, a
+ * copy of the latest is kept, and sent when the session is heard by another way or has new keys: the
  * acknowledgement restarts the sender's clock (RFC 6298, section 5). TCP alone, as a segment that
  * comes twice does no harm. Bounded; the oldest gives way. */
 #include <stdlib.h>
@@ -77,8 +77,8 @@ bool again_wanted(const struct worker *w, const struct peer *p, const struct off
 
 	if (!p->role->says_again || s->ip.proto != IP_PROTO_TCP || heard.ns == 0)
 		return false;
-	/* An initiation by another way breaks the silence, but until its keys are confirmed only the
-	 * way that is dead can carry what we send. */
+	/* An initiation breaks the silence, but until its keys are confirmed what we send goes where
+	 * nobody is. */
 	return p->again != NULL || mono_since(heard, w->now).ns >= AGAIN_SILENT.ns;
 }
 
@@ -121,15 +121,22 @@ static void say(struct worker *w, struct peer *p, const struct kept *k)
 	output_super(w, p, k->kind, &s, k->buf, k->len);
 }
 
-void again_heard(struct worker *w, struct peer *p)
+void again_say(struct worker *w, struct peer *p)
 {
 	struct again *a = p->again;
 
 	/* Taken off first: what is said now is not kept again. */
 	p->again = NULL;
-	/* By the way that was silent: it was only slow, and what was sent by it may be there. */
-	if (!same_way(&a->by, &p->carrier))
-		for (const struct kept *k = a->first; k != NULL; k = k->next)
-			say(w, p, k);
+	for (const struct kept *k = a->first; k != NULL; k = k->next)
+		say(w, p, k);
 	again_free(w, a);
+}
+
+void again_heard(struct worker *w, struct peer *p)
+{
+	/* By the way that was silent: it was only slow, and what was sent by it may be there. */
+	if (same_way(&p->again->by, &p->carrier))
+		again_drop(w, p);
+	else
+		again_say(w, p);
 }

@@ -207,7 +207,7 @@ static void emit(void *ctx, struct session *s, enum session_effect e)
 		if (p->role->established != NULL)
 			p->role->established(w, p);
 		if (p->again != NULL)
-			again_heard(w, p);
+			again_say(w, p);
 		break;
 	case SESSION_SEND_KEEPALIVE:
 		(void)!output_payload(w, p, NULL, 0);

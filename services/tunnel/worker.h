@@ -75,7 +75,7 @@ struct peer_role {
 	const char *name;
 	bool roams;	      /* the last authenticated source is the endpoint */
 	bool initiates;	      /* asks for keys when it needs them */
-	bool says_again;      /* its way may change while it is silent: again.c */
+	bool says_again;      /* its way may change, or end, unheard: again.c */
 	enum tun_use tun;     /* where its IP packets go */
 	/* Kinds of payload that are taken now, bits 1 << enum frame_kind. */
 	unsigned int (*gate)(struct worker *w, struct peer *p);
@@ -386,8 +386,10 @@ void output_tun(struct worker *w, enum tun_use use, uint8_t *pkt, size_t len);
 bool again_wanted(const struct worker *w, const struct peer *p, const struct offload_super *s);
 /* Copied, if there is room. buf, len: as tun_read (tun_parse) had it. */
 void again_keep(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len);
-/* p, with p->again, was heard, and can seal: what was kept is sent if the way is another one, and forgotten. */
+/* p, with p->again, was heard: what was kept is sent if the way is another one, and forgotten. */
 void again_heard(struct worker *w, struct peer *p);
+/* p, with p->again, has new keys: what was kept is sent, and forgotten. */
+void again_say(struct worker *w, struct peer *p);
 void again_drop(struct worker *w, struct peer *p);
 
 /* ---- input.c ------------------------------------------------------------------------------------------ */

@@ -145,10 +145,10 @@ def test_tunnel_of_the_client_restarts_in_order(lab, client, tmp_path, hops):
     names, before, n_built = [h["name"] for h in client.hops()], settled(client), built(client)
     payers = {s["session"] for s in client.ctl("ledger", "show", "sessions")["sessions"] if s["side"] == "payer"}
     exit_address = client.curl("-4", "http://web.test/whoami").strip()
-    data = hashlib.shake_128(b"up").digest(MIB) * 50
+    data = hashlib.shake_128(b"up").digest(MIB) * 24
     (tmp_path / "up").write_bytes(data)
-    download = client.download(50 * MIB, rate_Bps=8 * MIB)
-    upload = lab.popen("client", "curl", "-sS", "--fail", "--limit-rate", "8M", "--data-binary", f"@{tmp_path}/up",
+    download = client.download(24 * MIB, rate_Bps=4 * MIB)
+    upload = lab.popen("client", "curl", "-sS", "--fail", "--limit-rate", "4M", "--data-binary", f"@{tmp_path}/up",
                        "http://web.test/upload", stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     udp = [Datagrams(client, lab.host("web")[ip]) for ip in ("ip4", "ip6")]
     try:

@@ -880,10 +880,16 @@ static void lost_initiations_of_a_resumed_route_are_tried_anew_then_the_hop_is_d
 	establish(b, &b->r, 0, 10);
 	assert_string_equal(seen(b), "r0r1h0x0h1");
 	for (int i = 0; i < ROUTE_RESUME_TRIES - 1; i++) {
-		b->now = route_deadline(&b->r);
-		route_tick(&b->r, b->now, &b->sink);
-		assert_string_equal(seen(b), "h1");
-		route_on_heard(&b->r, b->now, 0);
+		const char *events;
+
+		do { /* the entry is asked how it is meanwhile */
+			b->now = route_deadline(&b->r);
+			route_tick(&b->r, b->now, &b->sink);
+			route_on_heard(&b->r, b->now, 0);
+			events = seen(b);
+		} while (strcmp(events, "e0") == 0);
+		assert_non_null(strstr(events, "h1"));
+		assert_false(b->r.dead);
 	}
 	for (int i = 0; i < 9 && !b->r.dead; i++) {
 		route_on_heard(&b->r, b->now, 0); /* the entry answers all the while */

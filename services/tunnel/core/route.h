@@ -65,7 +65,7 @@
 #define ROUTE_RETRY_MIN DUR_MS(400)
 #define ROUTE_RETRY_MAX DUR_MS(4000)
 #define ROUTE_TRIES_EVEN 3 /* tries before the interval grows */
-#define ROUTE_RESUME_TRIES 4 /* about as long as a hop that dies is given */
+#define ROUTE_RESUME_TRIES 5 /* with doubling at the end 4.5 s: a busy machine is no dead hop */
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
 #define ROUTE_ECHO_FAST DUR_MS(120)
 #define ROUTE_ALARM_MIN DUR_MS(150)
