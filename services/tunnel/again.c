@@ -77,9 +77,14 @@ bool again_wanted(const struct worker *w, const struct peer *p, const struct off
 
 	if (!p->role->says_again || s->ip.proto != IP_PROTO_TCP || heard.ns == 0)
 		return false;
-	/* An initiation breaks the silence, but until its keys are confirmed what we send goes where
-	 * nobody is. */
+	/* An initiation breaks the silence, but until its keys are confirmed what we send is lost. */
 	return p->again != NULL || mono_since(heard, w->now).ns >= AGAIN_SILENT.ns;
+}
+
+void again_moves(struct peer *p)
+{
+	if (p->role->says_again && p->carrier.path.remote.sa.sa_family != 0)
+		(void)again_of(p);
 }
 
 void again_keep(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len)

@@ -72,8 +72,11 @@ static void initiation_queue(struct worker *w, const struct origin *o, const uin
 
 static void path_follow(struct peer *p, const struct udp_path *from)
 {
-	if (p->role->roams && from != NULL)
-		p->carrier.path = *from;
+	if (!p->role->roams || from == NULL)
+		return;
+	if (!udp_path_same_remote(&p->carrier.path, from))
+		again_moves(p);
+	p->carrier.path = *from;
 }
 
 static void response_in(struct worker *w, const struct origin *o, const uint8_t *msg)

@@ -386,6 +386,8 @@ void output_tun(struct worker *w, enum tun_use use, uint8_t *pkt, size_t len);
 bool again_wanted(const struct worker *w, const struct peer *p, const struct offload_super *s);
 /* Copied, if there is room. buf, len: as tun_read (tun_parse) had it. */
 void again_keep(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len);
+/* An initiation came by another way than p's, to which it moves now: from here on all is kept. */
+void again_moves(struct peer *p);
 /* p, with p->again, was heard: what was kept is sent if the way is another one, and forgotten. */
 void again_heard(struct worker *w, struct peer *p);
 /* p, with p->again, has new keys: what was kept is sent, and forgotten. */
