@@ -8,7 +8,7 @@ tmp=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/mvpn-base.XXXX
 trap 'rm -rf "$tmp"' EXIT
 TMPDIR=$tmp mmdebstrap --quiet --variant=minbase --mode=root \
 	--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged \
-	--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+	--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --aptopt='Acquire::Languages "none"' \
 	bookworm - | docker import -c 'CMD ["bash"]' - debian:bookworm-slim >/dev/null

@@ -43,7 +43,7 @@ start_to_run() {
 
 start() { # dockerd's arguments...
 	setpriv --pdeathsig KILL unshare "${namespaces[@]}" --mount --pid --fork --kill-child=SIGTERM --mount-proc \
-		bash -c 'ip link set lo up; exec tini -- dockerd "$@"' dockerd \
+		bash -c 'ip link set lo up; exec tini -- "$@"' sh "$PWD/tests/compose/engine.sh" again \
 		-H "$DOCKER_HOST" --data-root "$W/data" --exec-root "$W/x" --pidfile "$W/d.pid" \
 		--cgroup-parent "/${W##*/}" --dns-opt timeout:1 --dns-opt attempts:1 "$@" \
 		>>"$W/dockerd.log" 2>&1 </dev/null &
@@ -53,6 +53,12 @@ start() { # dockerd's arguments...
 		sleep 0.1
 	done
 	ENGINE_PID=$(pgrep -P "$engine")
+}
+
+# One that is ended starts again, as where a machine's supervisor sees to it, until this is told to end.
+again() {
+	trap 'kill $! && wait $!; exit' TERM
+	while dockerd "$@" & wait $!; do :; done
 }
 
 stop() {

@@ -33,6 +33,15 @@ def in_engine(*command):
     return ["nsenter", "-t", os.environ["ENGINE_PID"], "-n", "-p", "-m", *command]
 
 
+def restart_engine():
+    """As the machine's supervisor does, and much as a reboot: containers are ended, then those with a policy started."""
+    file = os.path.join(os.path.dirname(os.environ["DOCKER_HOST"].removeprefix("unix://")), "d.pid")
+    pid = lambda: open(file).read() if os.path.exists(file) else ""
+    before = pid()
+    run(*in_engine("kill", before))
+    wait_until(lambda: pid() not in ("", before) and docker("version", check=False), what="another engine answers")
+
+
 class Deployment:
     """`major`: docker-compose 1 or 2 drives it."""
 
@@ -46,6 +55,9 @@ class Deployment:
 
     def up(self, *words):
         self.compose("up", "-d", "--no-build", *words)
+
+    def await_relays(self):
+        """Some seconds; half a minute if they miss each other at first."""
         wait_until(lambda: len(self.mvpn("exits").get("exits", [])) >= 5, what="the relays are found")
 
     def down(self, *words):
@@ -88,7 +100,13 @@ class Deployment:
 
     def fetch(self, path, *options):
         """From where a user of the client is; "" if it did not come."""
-        return run(*self.in_network("machine", "curl", "-s", "-m", "5", *options, WEB + path), check=False).stdout.strip()
+        return run(*self.in_network("machine", "curl", "-s", "--connect-timeout", "1", "-m", "5", *options, WEB + path), check=False).stdout.strip()
+
+    def stop(self, service):
+        docker("stop", "-t", "5", self.id(service))
+
+    def start(self, service):
+        docker("start", self.id(service))
 
     def kill(self, service):
         """As the machine kills a process; a `docker kill` would count as wanted."""

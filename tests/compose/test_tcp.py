@@ -27,6 +27,7 @@ def test_up_again_changes_nothing(tcp):
 
 
 def test_more_relays_are_discovered(tcp):
+    tcp.await_relays()
     tcp.compose("up", "-d", "--no-build", "--scale", "relay=1")
     wait_until(lambda: "CA" in [e["country"] for e in tcp.mvpn("exits").get("exits", [])], what="the client knows it")
 
@@ -36,7 +37,7 @@ def impostor(tcp, keys):
     """In the ledger's place, at its address, with its settings, and with these keys (a shell command that
     fills /fake; the true ones are in /true/<role>)."""
     p, name = tcp.project, f"{tcp.project}-impostor"
-    tcp.compose("stop", "-t", "5", "ledger")
+    tcp.stop("ledger")
     volumes = [x for r in SERVICES for x in ("-v", f"{p}_{r}-keys:/true/{r}:ro")]
     try:
         docker("volume", "create", name)
@@ -49,7 +50,7 @@ def impostor(tcp, keys):
     finally:
         docker("rm", "-f", name, check=False)
         docker("volume", "rm", "-f", name, check=False)
-        tcp.compose("start", "ledger")
+        tcp.start("ledger")
 
 
 COMMON = "cp /true/ledger/wallet.key /true/ledger/bus-*.pub /fake/"

@@ -31,25 +31,28 @@ class Vps:
 
 
 @contextlib.contextmanager
-def machine(of, folder, **settings):
-    """`of`: whose internet it is in."""
-    p = subprocess.Popen([f"{ROOT}/tests/compose/engine.sh", "beside", "sh", "-c", "echo $DOCKER_HOST $ENGINE_PID; cat"],
+def engine(image):
+    """Another machine's, that has the image; it is not waited for."""
+    have = 'docker -H "$0" save "$1" | docker load -q >/dev/null && echo $DOCKER_HOST $ENGINE_PID && cat'
+    p = subprocess.Popen([f"{ROOT}/tests/compose/engine.sh", "beside", "sh", "-c", have, os.environ["DOCKER_HOST"], image],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        engine, pid = p.stdout.readline().split()
-        there, here = (["nsenter", "-t", x, "-n", "ip"] for x in (os.environ["ENGINE_PID"], pid))
-        bridge = "br-" + docker("network", "inspect", "-f", "{{.Id}}", f"{of.project}_{NETWORK}")[:12]
-        run(*there, "link", "add", "vps", "type", "veth", "peer", "name", "eth0", "netns", pid)
-        run(*there, "link", "set", "vps", "master", bridge, "up")
-        run(*here, "address", "add", f"{ADDRESS}/{LENGTH}", "dev", "eth0")
-        run(*here, "link", "set", "eth0", "up")
-        run(*here, "route", "add", "default", "via", ROUTER)
-        image = subprocess.Popen(["docker", "save", "mvpn-node"], stdout=subprocess.PIPE)
-        run("docker", "-H", engine, "load", stdin=image.stdout)
-        assert image.wait() == 0
-        v = Vps(engine, folder, {"ADDRESS": ADDRESS, **settings})
-        v.compose("up", "-d")
-        yield v
+        yield p
     finally:
         p.stdin.close()
         p.wait()
+
+
+def machine(engine, of, folder, **settings):
+    """`of`: whose internet it is in."""
+    host, pid = engine.stdout.readline().split()
+    there, here = (["nsenter", "-t", x, "-n", "ip"] for x in (os.environ["ENGINE_PID"], pid))
+    bridge = "br-" + docker("network", "inspect", "-f", "{{.Id}}", f"{of.project}_{NETWORK}")[:12]
+    run(*there, "link", "add", "vps", "type", "veth", "peer", "name", "eth0", "netns", pid)
+    run(*there, "link", "set", "vps", "master", bridge, "up")
+    run(*here, "address", "add", f"{ADDRESS}/{LENGTH}", "dev", "eth0")
+    run(*here, "link", "set", "eth0", "up")
+    run(*here, "route", "add", "default", "via", ROUTER)
+    v = Vps(host, folder, {"ADDRESS": ADDRESS, **settings})
+    v.compose("up", "-d")
+    return v

@@ -19,18 +19,20 @@
 struct report {
 	struct table *table;
 	const char *dir;
-	bool bad; /* something essential is missing */
+	bool bad;		/* something essential is missing */
+	bool elsewhere[ROLES];	/* this folder is of a part of a node, without that role */
 };
 
 enum finding {
 	FINE,
-	HINT, /* works without, worse */
+	HINT,	   /* works without, worse */
+	ELSEWHERE, /* not to be judged from here */
 	BAD
 };
 
 static void say(struct report *r, enum finding f, const char *what, const char *state, const char *mend)
 {
-	static const char *const words[] = {"ok", "hint", "MISSING"};
+	static const char *const words[] = {"ok", "hint", "elsewhere", "MISSING"};
 	const struct ctl_field row[] = {
 		{.key = "check", .type = CTL_TEXT, .text = what},
 		{.key = "result", .type = CTL_TEXT, .text = words[f]},
@@ -42,10 +44,53 @@ static void say(struct report *r, enum finding f, const char *what, const char *
 	table_row(r->table, "doctor", row, 4);
 }
 
+static bool key_there(const struct report *r, const char *name)
+{
+	char path[600];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/keys/%s", r->dir, name);
+	return stat(path, &st) == 0;
+}
+
+/* Services that run apart (compose/) have each its own key pair of the bus, and the public halves of
+ * the others'. A node that is whole has all pairs: what it lacks besides is missing. */
+static void find_parts(struct report *r)
+{
+	char name[40];
+	bool here[ROLES], any = false;
+
+	for (enum role role = ROLE_TUNNEL; role < ROLES; role++) {
+		snprintf(name, sizeof(name), "bus-%s.key", role_name(role));
+		here[role] = key_there(r, name);
+		any |= here[role];
+	}
+	for (enum role role = ROLE_TUNNEL; role < ROLES; role++) {
+		snprintf(name, sizeof(name), "bus-%s.pub", role_name(role));
+		r->elsewhere[role] = any && !here[role] && key_there(r, name);
+	}
+}
+
+/* Is it the matter of a role that is not here? Then that is said. */
+static bool left_to(struct report *r, enum role role, const char *what)
+{
+	char state[60], mend[60];
+
+	if (!r->elsewhere[role])
+		return false;
+	snprintf(state, sizeof(state), "a matter of the %s, which runs elsewhere", role_name(role));
+	snprintf(mend, sizeof(mend), "look where it runs: %sctl status", role_name(role));
+	say(r, ELSEWHERE, what, state, mend);
+	return true;
+}
+
 static void check_tun(struct report *r)
 {
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int fd;
 
+	if (left_to(r, ROLE_TUNNEL, "TUN device"))
+		return;
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	if (fd >= 0) {
 		say(r, FINE, "TUN device", "/dev/net/tun opens", "");
 		close(fd);
@@ -60,9 +105,12 @@ static void check_tun(struct report *r)
 
 static void check_capability(struct report *r)
 {
-	cap_t have = cap_get_proc();
 	cap_flag_value_t set = CAP_CLEAR;
+	cap_t have;
 
+	if (left_to(r, ROLE_TUNNEL, "network rights"))
+		return;
+	have = cap_get_proc();
 	if (have != NULL)
 		cap_get_flag(have, CAP_NET_ADMIN, CAP_PERMITTED, &set);
 	cap_free(have);
@@ -104,6 +152,8 @@ static void check_forwarding(struct report *r)
 {
 	char v4[8], v6[8], state[64];
 
+	if (left_to(r, ROLE_TUNNEL, "forwarding"))
+		return;
 	line_read("/proc/sys/net/ipv4/ip_forward", v4, sizeof(v4));
 	line_read("/proc/sys/net/ipv6/conf/all/forwarding", v6, sizeof(v6));
 	snprintf(state, sizeof(state), "IPv4 %s, IPv6 %s", v4[0] == '1' ? "on" : "off",
@@ -130,8 +180,11 @@ static bool program_there(const char *name)
 
 static void check_redis(struct report *r)
 {
-	bool there = program_there("redis-server");
+	bool there;
 
+	if (left_to(r, ROLE_ROUTER, "Redis"))
+		return;
+	there = program_there("redis-server");
 	say(r, there ? FINE : HINT, "Redis", there ? "installed" : "redis-server is not installed",
 		"apt-get install redis-server; without it reputation is kept in memory only");
 }
@@ -147,20 +200,26 @@ static void check_clock(struct report *r)
 
 static bool check_folder(struct report *r)
 {
-	static const char *const files[] = {"node.ini", "keys/identity.key", "keys/tunnel.key",
-		"keys/wallet.key", "keys/ui.token"};
+	static const struct {
+		const char *name;
+		enum role role; /* whose it is alone */
+	} files[] = {{"node.ini", ROLE_NONE}, {"keys/identity.key", ROLE_DISCOVERY},
+		{"keys/tunnel.key", ROLE_TUNNEL}, {"keys/wallet.key", ROLE_LEDGER},
+		{"keys/ui.token", ROLE_GATEWAY}};
 	char path[600], mend[200];
 	struct stat st;
 
 	snprintf(mend, sizeof(mend), "mvpn init --dir %.150s", r->dir);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", r->dir, files[i]);
+		snprintf(path, sizeof(path), "%s/%s", r->dir, files[i].name);
 		if (stat(path, &st) != 0) {
-			say(r, BAD, files[i], strerror(errno), mend);
+			if (left_to(r, files[i].role, files[i].name))
+				continue;
+			say(r, BAD, files[i].name, strerror(errno), mend);
 			return false;
 		}
-		if (i > 0 && (st.st_mode & 077) != 0)
-			say(r, BAD, files[i], "others may read it", "chmod 600 it");
+		if (files[i].role != ROLE_NONE && (st.st_mode & 077) != 0)
+			say(r, BAD, files[i].name, "others may read it", "chmod 600 it");
 	}
 	say(r, FINE, "node folder", "complete", "");
 	return true;
@@ -171,12 +230,15 @@ static void check_service(struct report *r, enum role role)
 	static const char *const words[] = {"status"};
 	struct ctl_client *c = NULL;
 	char name[40], mend[100], why[200];
-	enum err e = ctl_connect(&c, r->dir, role);
+	enum err e;
 
+	snprintf(name, sizeof(name), "service %s", role_name(role));
+	if (left_to(r, role, name))
+		return;
+	e = ctl_connect(&c, r->dir, role);
 	if (e == OK)
 		e = ctl_ask(c, words, 1, DUR_S(1), NULL, NULL, why);
 	ctl_disconnect(&c);
-	snprintf(name, sizeof(name), "service %s", role_name(role));
 	snprintf(mend, sizeof(mend), "start it: mvpn-%s --dir DIR; its log says what is wrong",
 		role_name(role));
 	say(r, e == OK ? FINE : BAD, name, e == OK ? "answers" : "does not answer", mend);
@@ -201,6 +263,8 @@ static void check_from_inside(struct report *r)
 	struct ctl_client *c = NULL;
 	char why[200];
 
+	if (r->elsewhere[ROLE_GATEWAY])
+		return;
 	if (ctl_connect(&c, r->dir, ROLE_GATEWAY) == OK &&
 		ctl_ask(c, words, 1, DUR_S(1), gateway_row, r, why) != OK)
 		say(r, HINT, "inside", "the gateway does not say", "start the gateway");
@@ -213,6 +277,7 @@ int doctor(const char *dir, bool json)
 
 	if (r.table == NULL)
 		return 1;
+	find_parts(&r);
 	check_tun(&r);
 	check_capability(&r);
 	check_namespaces(&r);
