@@ -64,8 +64,9 @@ struct overlay_ops {
 	 * there. */
 	void (*nested)(void *ctx, uint32_t session, uint16_t slot, uint8_t *const *at,
 		const uint32_t *len, uint32_t n);
-	/* A fact for another service; msg is a YIn of the receiver and is copied. */
-	void (*tell)(void *ctx, enum role to, const void *msg);
+	/* A fact for another service; msg is a YIn of the receiver and is copied. False: it is not there
+	 * now, so the fact is lost. */
+	bool (*tell)(void *ctx, enum role to, const void *msg);
 };
 
 struct overlay_conf {

@@ -56,18 +56,19 @@ static void fact_run(void *main_state, struct note *n)
 	f->on_fact(main_state, f->to, f->msg);
 }
 
-static void op_tell(void *ctx, enum role to, const void *msg)
+static bool op_tell(void *ctx, enum role to, const void *msg)
 {
 	struct role_state *r = ctx;
 	struct fact_note *f = calloc(1, sizeof(*f) + message_size(to));
 
 	if (f == NULL)
-		return; /* facts are said again, or asked for */
+		return false; /* facts are said again, or asked for */
 	f->note.run = fact_run;
 	f->on_fact = r->on_fact;
 	f->to = to;
 	memcpy(f->msg, msg, message_size(to));
 	plane_note(r->w->plane, &f->note);
+	return (atomic_load_explicit(&r->w->plane->services_up, memory_order_relaxed) & 1u << to) != 0;
 }
 
 /* ---- sessions that we begin ---- */

@@ -166,6 +166,7 @@ static overlay_Reason on_to_service(
 	struct overlay *o = ctx;
 	struct session_record *rec = record_of(o, session);
 	mvpn_PeerAsked asked = {.session = rec->number, .request = request};
+	bool there;
 
 	if (rec->kind != SESSION_STRANGER)
 		return overlay_Reason_REASON_NOT_OFFERED;
@@ -177,16 +178,17 @@ static overlay_Reason on_to_service(
 		m.body.peer_asked = asked;
 		/* What it pays for may pass before the next report would be due. */
 		tell_usage(o, session, 0);
-		o->ops.tell(o->ops.ctx, ROLE_LEDGER, &m);
+		there = o->ops.tell(o->ops.ctx, ROLE_LEDGER, &m);
 	} else if (in->service == overlay_Service_SERVICE_DISCOVERY) {
 		mvpn_DiscoveryIn m = {.which_body = mvpn_DiscoveryIn_peer_asked_tag};
 
 		m.body.peer_asked = asked;
-		o->ops.tell(o->ops.ctx, ROLE_DISCOVERY, &m);
+		there = o->ops.tell(o->ops.ctx, ROLE_DISCOVERY, &m);
 	} else {
 		return overlay_Reason_REASON_MALFORMED;
 	}
-	return overlay_Reason_REASON_UNSPECIFIED;
+	/* It is starting: who asks is to ask anew, not to wait for an answer that nobody will give. */
+	return there ? overlay_Reason_REASON_UNSPECIFIED : overlay_Reason_REASON_BUSY;
 }
 
 void stranger_sink_set(struct control_sink *s)

@@ -279,6 +279,8 @@ struct plane {
 	struct peer *(*stranger)(struct worker *w, const uint8_t pk[static WG_KEY_SIZE],
 		const struct udp_path *from);
 
+	atomic_uint services_up; /* bits 1 << enum role: their links, as the main thread sees them */
+
 	pthread_mutex_t notes_mutex;
 	struct note *notes, **notes_end;
 	uint32_t n_notes;

@@ -25,8 +25,10 @@ static unsigned int times[SESSIONS];
 static struct rng rng;
 static struct overlay *o;
 static const mono_t now = {1000000000};
+static bool there = true; /* the services that are told */
+static overlay_Control sent;
 
-static void op_tell(void *ctx, enum role to, const void *msg)
+static bool op_tell(void *ctx, enum role to, const void *msg)
 {
 	const mvpn_LedgerIn *m = msg;
 	uint32_t session;
@@ -42,6 +44,14 @@ static void op_tell(void *ctx, enum role to, const void *msg)
 	} else {
 		n_other++;
 	}
+	return there;
+}
+
+static void op_send(void *ctx, uint32_t session, const uint8_t *payload, size_t len)
+{
+	(void)ctx;
+	(void)session;
+	assert_int_equal(control_decode(payload, len, &sent), OK);
 }
 
 static size_t rss_at_start;
@@ -62,7 +72,7 @@ static int start(void **state)
 	static const uint8_t seed[32] = {1};
 	const struct overlay_conf conf = {
 		.sessions_max = SESSIONS, .strangers_max = SESSIONS, .legs_max = SESSIONS, .have_ip4 = true};
-	const struct overlay_ops ops = {.tell = op_tell};
+	const struct overlay_ops ops = {.tell = op_tell, .session_send = op_send};
 
 	(void)state;
 	rng_init(&rng, seed);
@@ -134,6 +144,31 @@ static void a_piece_can_be_told_again(void **state)
 		assert_int_equal(times[s], s >= 3 * PIECE && s < cursor ? 2 : 0);
 }
 
+/* A node that starts: its tunnel answers before its other services do. */
+static void a_question_for_a_service_that_is_not_there_is_refused_and_can_be_asked_again(void **state)
+{
+	overlay_Control m = {.id = 7, .which_body = overlay_Control_to_service_tag};
+	uint8_t frame[CONTROL_FRAME_MAX];
+	size_t len;
+
+	(void)state;
+	forget();
+	m.body.to_service.service = overlay_Service_SERVICE_LEDGER;
+	m.body.to_service.payload.size = 3;
+	assert_int_equal(control_encode(&m, frame, sizeof(frame), &len), OK);
+	there = false;
+	overlay_on_control(o, now, 5, frame, len);
+	assert_int_equal(sent.id, 7);
+	assert_int_equal(sent.which_body, overlay_Control_refused_tag);
+	assert_int_equal(sent.body.refused.reason, overlay_Reason_REASON_BUSY);
+	there = true;
+	forget();
+	sent = (overlay_Control){0};
+	overlay_on_control(o, now, 5, frame, len);
+	assert_int_equal(n_other, 1);
+	assert_int_equal(sent.which_body, 0); /* its service will answer */
+}
+
 /* What the worker keeps besides: its place, indices and directory at the half load at which they grow. */
 #define WORKER_IDLE (sizeof(struct peer) + 2 * sizeof(struct indices_entry) + 2 * sizeof(struct directory_entry))
 
@@ -158,6 +193,7 @@ int main(void)
 		cmocka_unit_test(who_never_asked_for_anything_is_not_told),
 		cmocka_unit_test(ten_thousand_sessions_are_told_in_pieces_once_each),
 		cmocka_unit_test(a_piece_can_be_told_again),
+		cmocka_unit_test(a_question_for_a_service_that_is_not_there_is_refused_and_can_be_asked_again),
 		cmocka_unit_test(memory_of_a_session),
 	};
 

@@ -73,7 +73,7 @@ static void op_session_send(void *ctx, uint32_t session, const uint8_t *payload,
 	(void)ctx, (void)session, (void)payload, (void)len;
 }
 
-static void op_tell(void *ctx, enum role to, const void *msg)
+static bool op_tell(void *ctx, enum role to, const void *msg)
 {
 	struct bench *b = ctx;
 
@@ -81,6 +81,7 @@ static void op_tell(void *ctx, enum role to, const void *msg)
 		b->told.router[b->told.n_router++] = *(const mvpn_RouterIn *)msg;
 	else
 		b->told.ledger[b->told.n_ledger++] = *(const mvpn_LedgerIn *)msg;
+	return true;
 }
 
 static void descriptor_of(uint8_t who, uint8_t roles, uint8_t ret[static DESCRIPTOR_SIZE])

@@ -302,12 +302,12 @@ static void specs_that_make_no_route_are_refused(void **state)
 static void lost_initiation_is_tried_anew(void **state)
 {
 	struct bench *b = *state;
-	static const uint64_t after_ms[] = {500, 500, 500, 1000, 2000, 4000};
+	static const uint64_t after_ms[] = {500, 500, 500, 1000, 1500, 1500, 1500, 1500};
 
 	assert_int_equal(init(b, &b->r, 1, 2, 1, NULL), OK);
 	route_start(&b->r, b->now, &b->sink);
 	seen(b);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 8; i++) {
 		assert_int_equal(route_deadline(&b->r).ns, b->now.ns + DUR_MS(after_ms[i]).ns);
 		wait_ms(b, after_ms[i]);
 		b->now.ns--;

@@ -141,9 +141,12 @@ bool directory_answered(struct directory *dir, struct moment now, struct relay *
 
 static dur_t retry_after(unsigned int n_failed)
 {
-	unsigned int doublings = n_failed < 8 ? n_failed : 8;
-	dur_t d = {RETRY_FIRST.ns << (doublings > 0 ? doublings - 1 : 0)};
+	unsigned int doublings = n_failed < 10 ? n_failed : 10;
+	dur_t d;
 
+	if (doublings < 2)
+		return RETRY_SOON;
+	d.ns = RETRY_FIRST.ns << (doublings - 2);
 	return d.ns < RETRY_LAST.ns ? d : RETRY_LAST;
 }
 
@@ -155,7 +158,7 @@ bool directory_network_up(const struct directory *dir, mono_t now)
 void directory_unanswered(struct directory *dir, struct moment now, struct relay *r)
 {
 	if (!directory_network_up(dir, now.mono)) {
-		r->next_try = mono_add(now.mono, RETRY_FIRST);
+		r->next_try = mono_add(now.mono, RETRY_SOON);
 		return;
 	}
 	/* Several questions that were under way together are one silence. */

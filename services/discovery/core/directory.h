@@ -45,10 +45,12 @@
 #define VERIFY_EVERY_STRANGERS DUR_MS(20)
 #define VERIFY_BURST_STRANGERS 400
 /* A proven relay that leaves this many questions in a row unanswered is only heard again. */
-#define FAILED_MAX 3
+#define FAILED_MAX 4
 /* One that is only heard is given up after this many, 20 minutes: it has to be heard of again. */
-#define GIVEN_UP_MAX 6
-/* Between questions to a node that did not answer: doubled from the first to the last. */
+#define GIVEN_UP_MAX 7
+/* Between questions to a node that did not answer: soon once, as it or the way to it may be starting; then
+ * doubled from the first to the last. */
+#define RETRY_SOON DUR_S(5)
 #define RETRY_FIRST DUR_S(20)
 #define RETRY_LAST DUR_S(3600)
 /* Our own network is taken to be down, and silence blamed on no one, after this long without any

@@ -209,7 +209,8 @@ void route_handshake_again(
 
 	h->handshake_at = now;
 	if (++h->n_tries > ROUTE_TRIES_EVEN)
-		h->retry = route_clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN, ROUTE_RETRY_MAX);
+		h->retry = route_clamp((dur_t){h->retry.ns * 2}, ROUTE_RETRY_MIN,
+			hop == 0 ? ROUTE_RETRY_MAX_ENTRY : ROUTE_RETRY_MAX);
 	h->retry_at = mono_add(now, h->retry);
 	if (h->state == HOP_AWAITED)
 		knock(r, sink);

@@ -64,6 +64,7 @@
 #define ROUTE_RETRY_FIRST DUR_MS(500) /* of a handshake whose RTT is not known yet */
 #define ROUTE_RETRY_MIN DUR_MS(400)
 #define ROUTE_RETRY_MAX DUR_MS(4000)
+#define ROUTE_RETRY_MAX_ENTRY DUR_MS(1500) /* no way of one link is that long */
 #define ROUTE_TRIES_EVEN 3 /* tries before the interval grows */
 #define ROUTE_RESUME_TRIES 5 /* with doubling at the end 4.5 s: a busy machine is no dead hop */
 #define ROUTE_ECHO_EVERY DUR_MS(2000)
