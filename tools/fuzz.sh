@@ -6,6 +6,10 @@ set -euo pipefail
 seconds=${1:-60}
 seed=${2:-}
 cd "$(dirname "$0")/.."
+if ! [ "$seconds" -ge 1 ] 2>/dev/null; then # 0 would be without end
+	echo "fuzz: $seconds seconds for each target: give a whole number from 1 on (make soak shares SOAK_SECONDS among all)" >&2
+	exit 2
+fi
 mkdir -p build/fuzz
 make --no-print-directory -j"$(nproc)" CC=clang FLAVOR=asan CFLAGS=-fsanitize=fuzzer-no-link fuzz-targets >/dev/null
 bad=0
