@@ -46,7 +46,7 @@ def strangers(ipc):
 
 def test_page_is_published_on_loopback(ipc):
     page = "http://127.0.0.1:8787/"
-    assert "<!doctype html>" in run(*in_engine("curl", "-s", page)).stdout
+    wait_until(lambda: "<!doctype html>" in run(*in_engine("curl", "-s", page), check=False).stdout, what="the page comes")
     bound = run(*in_engine("ss", "-Hltn", "sport = 8787")).stdout.split()
     assert "127.0.0.1:8787" in bound and "0.0.0.0:8787" not in bound and "[::]:8787" not in bound
 
