@@ -27,16 +27,20 @@ class Demo(Show):
         super().__init__(SimpleNamespace(state={"hosts": hosts}), time.monotonic())
 
     def mvpn(self, *words):
+        p = subprocess.run(["mvpn", "--json", *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        if p.returncode != 0:
+            raise Failed(f"mvpn {words[0]}: {p.stderr.strip() or p.stdout.strip()}")
+        return json.loads(p.stdout)
+
+    def connect(self):
+        """Right after `up` the relays are still finding each other."""
         end = time.monotonic() + PATIENCE_S
         while True:
-            if words[0] == "connect":
-                self.switched = time.monotonic()
-            p = subprocess.run(["mvpn", "--json", *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-            if p.returncode == 0:
-                return json.loads(p.stdout)
-            # Right after `up` the relays are still finding each other.
-            if words[0] != "connect" or time.monotonic() > end:
-                raise Failed(f"mvpn {words[0]}: {p.stderr.strip() or p.stdout.strip()}")
+            try:
+                return super().connect()
+            except Failed:
+                if time.monotonic() > end:
+                    raise
             time.sleep(0.1)
 
     def fetch(self, *urls):

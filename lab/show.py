@@ -52,9 +52,12 @@ class Show:
 
     # ---- the acts ----
 
-    def play(self):
+    def connect(self):
         self.switched = time.monotonic()
         self.mvpn("connect", "--hops", str(HOPS))
+
+    def play(self):
+        self.connect()
         (page,) = self.fetch(f"{WEB}/whoami")
         self.first_byte = page["first_byte"]
         self.saw = [page["body"]]

@@ -8,65 +8,36 @@
  * acknowledgement restarts the sender's clock (RFC 6298, section 5). TCP alone, as a segment that
  * comes twice does no harm. Bounded; the oldest gives way. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "worker.h"
 
 #define AGAIN_SILENT DUR_MS(200) /* the least retransmission time of the usual systems */
 #define AGAIN_FOR DUR_S(30)	 /* what is older is not said again; below TIME-WAIT everywhere */
-#define AGAIN_MAX 32		 /* super-packets of one peer */
-#define AGAIN_BYTES 131072	 /* of one peer */
-#define AGAIN_BYTES_MAX (4u << 20) /* of one worker; beyond it nothing new is kept */
 
-struct kept {
-	struct kept *next;
-	const struct tun_kind *kind;
-	mono_t at;
-	uint32_t len;
-	uint8_t buf[];
-};
+/* Of one peer, and of one worker. */
+static const struct hold_limits again_max = {.n = 32, .bytes = 128u << 10, .all_bytes = 4u << 20};
 
 struct again {
 	struct carrier by; /* the way that is silent */
-	struct kept *first, **end;
-	uint32_t n, bytes;
+	struct hold kept;
 };
-
-static void oldest_drop(struct worker *w, struct again *a)
-{
-	struct kept *k = a->first;
-
-	a->first = k->next;
-	if (a->first == NULL)
-		a->end = &a->first;
-	a->n--;
-	a->bytes -= k->len;
-	w->again_bytes -= k->len;
-	free(k);
-}
-
-static void again_free(struct worker *w, struct again *a)
-{
-	while (a->first != NULL)
-		oldest_drop(w, a);
-	free(a);
-}
 
 void again_drop(struct worker *w, struct peer *p)
 {
-	if (p->again != NULL)
-		again_free(w, p->again);
+	if (p->again == NULL)
+		return;
+	hold_drop(&p->again->kept, &w->again_bytes);
+	free(p->again);
 	p->again = NULL;
 }
 
+/* NULL: no memory. */
 static struct again *again_of(struct peer *p)
 {
 	if (p->again == NULL) {
 		p->again = calloc(1, sizeof(*p->again));
-		if (p->again == NULL)
-			return NULL;
-		p->again->by = p->carrier;
-		p->again->end = &p->again->first;
+		if (p->again != NULL)
+			p->again->by = p->carrier;
 	}
 	return p->again;
 }
@@ -89,24 +60,10 @@ void again_moves(struct peer *p)
 
 void again_keep(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len)
 {
-	struct again *a;
-	struct kept *k;
+	struct again *a = again_of(p);
 
-	if (len > AGAIN_BYTES || w->again_bytes + len > AGAIN_BYTES_MAX)
-		return;
-	a = again_of(p);
-	k = a == NULL ? NULL : malloc(sizeof(*k) + len);
-	if (k == NULL)
-		return;
-	*k = (struct kept){.kind = kind, .at = w->now, .len = (uint32_t)len};
-	memcpy(k->buf, buf, len);
-	while (a->n == AGAIN_MAX || a->bytes + len > AGAIN_BYTES)
-		oldest_drop(w, a);
-	*a->end = k;
-	a->end = &k->next;
-	a->n++;
-	a->bytes += k->len;
-	w->again_bytes += k->len;
+	if (a != NULL)
+		(void)hold_put(&a->kept, &w->again_bytes, &again_max, kind, buf, len, w->now);
 }
 
 static bool same_way(const struct carrier *a, const struct carrier *b)
@@ -116,25 +73,23 @@ static bool same_way(const struct carrier *a, const struct carrier *b)
 	return udp_path_same_remote(&a->path, &b->path);
 }
 
-static void say(struct worker *w, struct peer *p, const struct kept *k)
-{
-	struct offload_super s;
-
-	if (mono_since(k->at, w->now).ns >= AGAIN_FOR.ns || tun_parse(k->kind, k->buf, k->len, &s) != OK)
-		return;
-	w->n.tx_again++;
-	output_super(w, p, k->kind, &s, k->buf, k->len);
-}
-
 void again_say(struct worker *w, struct peer *p)
 {
 	struct again *a = p->again;
+	struct held *x;
 
 	/* Taken off first: what is said now is not kept again. */
 	p->again = NULL;
-	for (const struct kept *k = a->first; k != NULL; k = k->next)
-		say(w, p, k);
-	again_free(w, a);
+	while ((x = hold_take(&a->kept, &w->again_bytes)) != NULL) {
+		struct offload_super s;
+
+		if (mono_since(x->at, w->now).ns < AGAIN_FOR.ns && tun_parse(x->kind, x->buf, x->len, &s) == OK) {
+			w->n.tx_again++;
+			output_super(w, p, x->kind, &s, x->buf, x->len);
+		}
+		free(x);
+	}
+	free(a);
 }
 
 void again_heard(struct worker *w, struct peer *p)

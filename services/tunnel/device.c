@@ -302,7 +302,7 @@ static void wake_peers(struct worker *w, void *arg)
 		session_clear(&p->session, &w->env); /* what was begun without a socket went nowhere */
 		session_persistent_set(&p->session, &w->env, w->now, DUR_S(0));
 		session_persistent_set(&p->session, &w->env, w->now, interval);
-		if (p->staged != NULL)
+		if (p->staged.n > 0)
 			session_initiate(&p->session, &w->env, w->now);
 		peer_touched(w, p);
 	}

@@ -228,8 +228,10 @@ static void on_settings(void *state, enum role from, const void *msg)
 /* ---- links ---- */
 
 /* The workers do not take in questions for a service that is not there. */
-static void services_note(struct node *n, unsigned int up)
+static void services_note(struct node *n)
 {
+	unsigned int up = 0;
+
 	for (int to = 0; to < ROLES; to++)
 		if (bus_link_up(service_bus(n->service), to))
 			up |= 1u << to;
@@ -240,7 +242,7 @@ static void on_link(void *state, enum role to)
 {
 	struct node *n = state;
 
-	services_note(n, 1u << to);
+	services_note(n);
 	if (to == ROLE_DISCOVERY)
 		tell_listening(n);
 	if (to == ROLE_GATEWAY)
@@ -445,7 +447,7 @@ static void node_tick(void *state, mono_t now)
 	struct node *n = state;
 
 	plane_notes_run(&n->plane, n);
-	services_note(n, 0);
+	services_note(n);
 	node_snapshots_tick(n, now);
 	if (!mono_reached(n->state_at, now))
 		return;

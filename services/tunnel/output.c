@@ -104,63 +104,30 @@ static void root_send(struct worker *w, struct peer *root, const struct train *t
 /* --- super-packets -------------------------------------------------------------------------------------- */
 static void stage(struct worker *w, struct peer *p, const struct tun_kind *kind, const uint8_t *buf, size_t len)
 {
-	struct staged *s;
+	static const struct hold_limits max = {STAGED_MAX, STAGED_BYTES_MAX, STAGED_BYTES_MAX};
 
-	if (w->staged_bytes + len > STAGED_BYTES_MAX) {
-		w->n.tx_no_keys++;
-		return;
-	}
-	if (p->n_staged == STAGED_MAX) { /* the oldest gives way: it is the least use by now */
-		s = p->staged;
-		p->staged = s->next;
-		if (p->staged == NULL)
-			p->staged_end = &p->staged;
-		p->n_staged--;
-		w->staged_bytes -= s->len;
-		w->n.tx_no_keys++;
-		free(s);
-	}
-	s = malloc(sizeof(*s) + len);
-	if (s == NULL)
-		return;
-	*s = (struct staged){.kind = kind, .len = (uint32_t)len};
-	memcpy(s->buf, buf, len);
-	*p->staged_end = s;
-	p->staged_end = &s->next;
-	p->n_staged++;
-	w->staged_bytes += s->len;
+	/* The oldest gives way: it is the least use by now. */
+	w->n.tx_no_keys += hold_put(&p->staged, &w->staged_bytes, &max, kind, buf, len, w->now);
 }
 
 void staged_drop(struct worker *w, struct peer *p)
 {
-	struct staged *s;
-
-	while ((s = p->staged) != NULL) {
-		p->staged = s->next;
-		w->staged_bytes -= s->len;
-		free(s);
-	}
-	p->staged_end = &p->staged;
-	p->n_staged = 0;
+	hold_drop(&p->staged, &w->staged_bytes);
 }
 
 void output_staged(struct worker *w, struct peer *p)
 {
-	struct staged *s = p->staged;
-
 	/* Taken off first: what cannot be sent yet is staged anew. */
-	p->staged = NULL;
-	p->staged_end = &p->staged;
-	p->n_staged = 0;
-	while (s != NULL) {
-		struct staged *next = s->next;
-		struct offload_super super;
+	struct hold all = p->staged;
+	struct held *x;
 
-		w->staged_bytes -= s->len;
-		if (tun_parse(s->kind, s->buf, s->len, &super) == OK)
-			output_super(w, p, s->kind, &super, s->buf, s->len);
-		free(s);
-		s = next;
+	p->staged = (struct hold){0};
+	while ((x = hold_take(&all, &w->staged_bytes)) != NULL) {
+		struct offload_super s;
+
+		if (tun_parse(x->kind, x->buf, x->len, &s) == OK)
+			output_super(w, p, x->kind, &s, x->buf, x->len);
+		free(x);
 	}
 }
 

@@ -55,7 +55,6 @@ enum err peer_new(struct worker *w, const struct peer_role *role, const struct n
 	}
 	p->role = role;
 	p->used = true;
-	p->staged_end = &p->staged;
 	w->n_peers++;
 	*ret_p = p;
 	return OK;

@@ -101,12 +101,18 @@ struct carrier {
 	struct udp_path path;
 };
 
-/* A super-packet that waits for keys. */
-struct staged {
-	struct staged *next;
+/* A copy of a super-packet, and a queue of them. */
+struct held {
+	struct held *next;
 	const struct tun_kind *kind;
+	mono_t at; /* when it came in */
 	uint32_t len;
 	uint8_t buf[];
+};
+
+struct hold {
+	struct held *first, *last;
+	uint32_t n, bytes;
 };
 
 struct peer {
@@ -121,8 +127,7 @@ struct peer {
 	uint32_t number;	/* of the role: configured peers are numbered over all workers */
 	uint64_t id;		/* what other services know it by */
 	void *own;		/* of the role */
-	struct staged *staged, **staged_end;
-	uint32_t n_staged;
+	struct hold staged;	/* waits for keys */
 	struct again *again;	/* NULL: nothing was sent into silence */
 	struct peer *next;	/* free, or doomed */
 };
@@ -363,6 +368,19 @@ static inline void peer_count(struct worker *w, struct peer *p, uint64_t sent, u
 		meter_count(p->meter, received, sent);
 	peer_meter_due(w, p);
 }
+
+/* ---- hold.c ------------------------------------------------------------------------------------------- */
+struct hold_limits {
+	uint32_t n, bytes;  /* of one queue: the oldest gives way */
+	uint32_t all_bytes; /* of all that count in *all_bytes: the newest is not taken */
+};
+
+/* Copied. How many were lost by it: those that gave way, or itself. buf, len: as tun_read (tun_parse) had it. */
+uint32_t hold_put(struct hold *h, uint32_t *all_bytes, const struct hold_limits *max,
+	const struct tun_kind *kind, const uint8_t *buf, size_t len, mono_t now);
+/* The oldest, the caller's to free; NULL: none. */
+struct held *hold_take(struct hold *h, uint32_t *all_bytes);
+void hold_drop(struct hold *h, uint32_t *all_bytes);
 
 /* ---- output.c ----------------------------------------------------------------------------------------- */
 /* A super-packet to p: cut, sealed, wrapped, queued; or kept until there are keys. buf, len: as tun_read
