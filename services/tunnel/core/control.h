@@ -17,7 +17,7 @@
  * in a session.
  * - [P-33] Every request is idempotent. ToService is delivered once per (session, id) within 30 s.
  * - [P-34] At most 4 ToService requests of a session are with services at a time; more are refused
- * as REASON_BUSY. Without answer for 8 s: REASON_BUSY.
+ * as REASON_BUSY. So are those for a service that is not there. Without answer for 8 s: REASON_BUSY.
  * - [P-35] Requests of a session are limited to 100 tokens/s, burst 200; Extend costs 10 (it
  * verifies a signature). Above: dropped and counted, the retransmission may pass.
  * - [P-36] Notice is never answered. An Echo's answer carries its nonce.
